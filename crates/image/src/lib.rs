@@ -1,0 +1,1 @@
+//! Images: content by digest, unpacking of layers, import and load.

@@ -1,0 +1,1 @@
+//! Atomic files, locks, the layout on disk and overlay snapshots.
