@@ -1,2 +1,38 @@
-//! The `skiff` command.
-fn main() {}
+//! The `skiff` command: finds out what was asked for, does it, and says how it went.
+//!
+//! Everything a user reads on stderr as an error is printed here, once; commands return it. A command is one file
+//! in `commands/`, and is built (its flags, its help) only when it was chosen: a start takes about a millisecond.
+
+mod arguments;
+mod commands;
+mod context;
+mod error;
+mod output;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use context::Context;
+use error::CliError;
+
+fn main() -> ExitCode {
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    match chosen(argv) {
+        Ok(code) => code,
+        Err(error) => error.report(),
+    }
+}
+
+/// Parses the command line and runs the command in it.
+fn chosen(argv: Vec<OsString>) -> Result<ExitCode, CliError> {
+    let parsed = match arguments::parse(&argv)? {
+        arguments::Parsed::Run(parsed) => parsed,
+        arguments::Parsed::Show(text) => return output::show(&text),
+    };
+    if parsed.entry.pipe == commands::BrokenPipe::Ends {
+        // The Rust runtime ignores SIGPIPE; `skiff lsns | head -1` shall end quietly, as any other tool.
+        skiff_sys::sigpipe::restore_default();
+    }
+    let context = Context::new(&parsed.globals, argv);
+    (parsed.entry.run)(&parsed.matches, &context).map_err(|error| error.of_command(parsed.entry))
+}

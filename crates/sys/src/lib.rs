@@ -4,5 +4,6 @@
 //! anything: policy lives in the crates above. Descriptors are owned and close on exec from birth.
 
 pub mod fail;
+pub mod sigpipe;
 
 pub use rustix::io::Errno;

@@ -1,0 +1,235 @@
+//! From the words that were typed to one command and its matches.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args as _, FromArgMatches as _};
+
+use crate::commands::{Entry, GROUPS, find};
+use crate::error::CliError;
+
+/// Flags that stand before the command.
+#[derive(Debug, clap::Args)]
+pub struct Globals {
+    /// Directory for images, layers and records (env SKIFF_ROOT)
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Directory for what dies with the boot (env SKIFF_STATE)
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Say what is done and how long each step takes
+    #[arg(long, short = 'D')]
+    pub debug: bool,
+}
+
+/// A command that was found, with its arguments.
+pub struct Chosen {
+    /// Flags from before the command.
+    pub globals: Globals,
+    /// The command.
+    pub entry: &'static Entry,
+    /// What was given to it.
+    pub matches: clap::ArgMatches,
+}
+
+/// What the command line asks for.
+pub enum Parsed {
+    /// A command to run.
+    Run(Chosen),
+    /// Text to print: help or the version.
+    Show(String),
+}
+
+/// Parses the whole command line.
+pub fn parse(argv: &[OsString]) -> Result<Parsed, CliError> {
+    let words = prepared(argv);
+    if words.len() <= 1 {
+        return Ok(Parsed::Show(overview()));
+    }
+    let matches = match command().try_get_matches_from(&words) {
+        Ok(matches) => matches,
+        Err(error) => return refused(&error, &words),
+    };
+    let globals = Globals::from_arg_matches(&matches)?;
+    match matches.subcommand() {
+        Some((name, matches)) => match find(name) {
+            Some(entry) => Ok(Parsed::Run(Chosen { globals, entry, matches: matches.clone() })),
+            None => Err(CliError::message(format!("unknown command `{name}`"))),
+        },
+        None => Ok(Parsed::Show(overview())),
+    }
+}
+
+/// The tree of commands. Only the chosen one gets its flags: building all of them takes longer than most of them run.
+fn command() -> clap::Command {
+    let skiff = clap::Command::new("skiff")
+        .bin_name("skiff")
+        .version(concat!(env!("CARGO_PKG_VERSION")))
+        .disable_help_subcommand(true)
+        .disable_version_flag(true)
+        .override_help(overview())
+        .subcommand_required(false)
+        .allow_external_subcommands(false);
+    let skiff = Globals::augment_args(skiff).arg(
+        clap::Arg::new("version")
+            .short('v')
+            .long("version")
+            .action(clap::ArgAction::Version)
+            .help("Print the version"),
+    );
+    GROUPS.iter().flat_map(|group| group.entries).fold(skiff, |skiff, entry| {
+        skiff.subcommand(
+            clap::Command::new(entry.name)
+                .about(entry.about)
+                .visible_aliases(entry.aliases.iter())
+                .defer(entry.augment),
+        )
+    })
+}
+
+/// The words with `help COMMAND` turned to `COMMAND --help`, and a command's own spelling of options made clap's.
+fn prepared(argv: &[OsString]) -> Vec<OsString> {
+    let position = command_position(argv);
+    let (before, after) = argv.split_at(position.min(argv.len()));
+    let mut words = before.to_vec();
+    match after.split_first() {
+        Some((help, [])) if help == "help" => words.push("--help".into()),
+        Some((help, [command, ..])) if help == "help" => words.extend([command.clone(), "--help".into()]),
+        Some((name, rest)) => {
+            words.push(name.clone());
+            match name.to_str().and_then(find) {
+                Some(entry) => words.extend((entry.prepare)(rest)),
+                None => words.extend_from_slice(rest),
+            }
+        }
+        None => {}
+    }
+    words
+}
+
+/// Where the command stands: behind the global flags and their values.
+fn command_position(argv: &[OsString]) -> usize {
+    let mut position = 1;
+    while let Some(word) = argv.get(position).and_then(|word| word.to_str()) {
+        match word {
+            "--root" | "--state" => position += 2,
+            flag if flag.starts_with('-') => position += 1,
+            _ => break,
+        }
+    }
+    position
+}
+
+/// Help and version are answers; everything else that clap refuses is an error in Skiff's own words.
+fn refused(error: &clap::Error, words: &[OsString]) -> Result<Parsed, CliError> {
+    match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            return Ok(Parsed::Show(error.render().to_string()));
+        }
+        _ => {}
+    }
+    let entry = words.get(command_position(words)).and_then(|name| name.to_str()).and_then(find);
+    let rendered = error.render().to_string();
+    // The first paragraph is the sentence; the rest are tips and the usage, which get their own form.
+    let sentence = rendered.strip_prefix("error: ").unwrap_or(&rendered);
+    let sentence: Vec<&str> = sentence.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    let sentence = sentence.join(" ");
+    let mut failure = match entry {
+        Some(entry) => CliError::message(sentence).doing(entry.name).of_command(entry),
+        None => CliError::message(sentence),
+    };
+    failure = failure.with_hint(advice(error, entry));
+    match error.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => Err(failure.with_note(usage.to_string().trim_end())),
+        _ => Err(failure),
+    }
+}
+
+/// What the user probably meant, else where to look.
+fn advice(error: &clap::Error, entry: Option<&Entry>) -> String {
+    let suggested =
+        [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
+            .iter()
+            .find_map(|kind| match error.get(*kind) {
+                Some(ContextValue::String(text)) => Some(text.clone()),
+                Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+                _ => None,
+            });
+    match (suggested, entry) {
+        (Some(text), _) => format!("did you mean `{text}`?"),
+        (None, Some(entry)) => format!("`skiff {} --help` lists what it takes", entry.name),
+        (None, None) => "`skiff --help` lists the commands".to_owned(),
+    }
+}
+
+/// The help of `skiff` itself: every command on one screen.
+fn overview() -> String {
+    let mut text = String::from(
+        "Usage: skiff [OPTIONS] COMMAND [ARG...]\n\nContainers without a daemon, and the kernel tools that they are made of.\n",
+    );
+    for group in GROUPS.iter().filter(|group| !group.entries.is_empty()) {
+        text.push_str(&format!("\n{}:\n", group.title));
+        for entry in group.entries {
+            text.push_str(&format!("  {:<10} {}\n", entry.name, entry.about));
+        }
+    }
+    text.push_str(
+        "\nOptions:\n  \
+         --root DIR       Images, layers and records (env SKIFF_ROOT) [/var/lib/skiff]\n  \
+         --state DIR      What dies with the boot (env SKIFF_STATE) [/run/skiff]\n  \
+         -D, --debug      Say what is done, and how long each step takes\n  \
+         -h, --help       This text; `skiff COMMAND --help` for a command's own\n  \
+         -v, --version    The version\n",
+    );
+    text
+}
+
+/// For a command whose words go to clap as they are.
+pub fn as_typed(words: &[OsString]) -> Vec<OsString> {
+    words.to_vec()
+}
+
+/// Gives clap what getopt's optional arguments of short options mean: `-n/run/x` becomes `--net=/run/x`.
+///
+/// `optional` are the short options whose value may only be attached, with their long names; `valued` those whose
+/// value is the rest of the word or the next one. Parsing stops where getopt's `+` does: at the first operand.
+pub fn attached_values(words: &[OsString], optional: &[(u8, &str)], valued: &[u8]) -> Vec<OsString> {
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+    let mut prepared = Vec::with_capacity(words.len());
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        let bytes = word.as_bytes();
+        if !bytes.starts_with(b"-") || bytes == b"-" || bytes == b"--" {
+            prepared.push(word.clone());
+            break;
+        }
+        prepared.push(word.clone());
+        if bytes.starts_with(b"--") {
+            continue;
+        }
+        for (position, letter) in bytes.iter().enumerate().skip(1) {
+            let (cluster, value) = (&bytes[..position], &bytes[position + 1..]);
+            if valued.contains(letter) {
+                if value.is_empty() {
+                    prepared.extend(rest.next().cloned());
+                }
+                break;
+            }
+            if let Some((_, long)) = optional.iter().find(|(short, _)| short == letter) {
+                if !value.is_empty() {
+                    prepared.pop();
+                    if cluster.len() > 1 {
+                        prepared.push(OsStr::from_bytes(cluster).to_owned());
+                    }
+                    prepared.push(OsString::from_vec([b"--", long.as_bytes(), b"=", value].concat()));
+                }
+                break;
+            }
+        }
+    }
+    prepared.extend(rest.cloned());
+    prepared
+}

@@ -1,0 +1,104 @@
+//! The commands, each in the file of its name.
+//!
+//! A command is `pub struct Args` (`clap::Args`; its doc comment is the long help) and
+//! `pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError>`. To add one: its file, its `mod` line,
+//! and one `entry!` line in the group where a user would look for it.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::arguments::as_typed;
+use crate::context::Context;
+use crate::error::{CliError, ENGINE_FAILED};
+
+/// A command as the frame knows it.
+#[derive(Debug)]
+pub struct Entry {
+    /// What is typed.
+    pub name: &'static str,
+    /// Other names for it.
+    pub aliases: &'static [&'static str],
+    /// One line for `skiff --help`.
+    pub about: &'static str,
+    /// Adds the flags and the help; called only when the command was chosen.
+    pub augment: fn(clap::Command) -> clap::Command,
+    /// Makes clap's spelling out of the command's own, where those differ.
+    pub prepare: fn(&[OsString]) -> Vec<OsString>,
+    /// Runs it.
+    pub run: fn(&clap::ArgMatches, &Context) -> Result<ExitCode, CliError>,
+    /// The exit code of failures that have no code of their own.
+    pub failure: u8,
+    /// What happens when the reader of stdout goes away.
+    pub pipe: BrokenPipe,
+}
+
+/// What a write to a pipe without a reader does to a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BrokenPipe {
+    /// It ends, silently (SIGPIPE).
+    Ends,
+    /// The write fails with EPIPE, and the command deals with it.
+    Fails,
+}
+
+/// Commands that are shown together.
+#[derive(Debug)]
+pub struct Group {
+    /// The heading.
+    pub title: &'static str,
+    /// The commands, in the order they are shown.
+    pub entries: &'static [Entry],
+}
+
+impl Entry {
+    const fn failing_with(mut self, code: u8) -> Self {
+        self.failure = code;
+        self
+    }
+
+    const fn prepared_by(mut self, prepare: fn(&[OsString]) -> Vec<OsString>) -> Self {
+        self.prepare = prepare;
+        self
+    }
+
+    const fn seeing_broken_pipes(mut self) -> Self {
+        self.pipe = BrokenPipe::Fails;
+        self
+    }
+
+    const fn with_aliases(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+}
+
+/// The entry of the command in module `$module`.
+macro_rules! entry {
+    ($name:literal, $module:ident, $about:literal) => {
+        Entry {
+            name: $name,
+            aliases: &[],
+            about: $about,
+            augment: <$module::Args as clap::Args>::augment_args,
+            prepare: as_typed,
+            run: |matches, context| {
+                $module::run(<$module::Args as clap::FromArgMatches>::from_arg_matches(matches)?, context)
+            },
+            failure: ENGINE_FAILED,
+            pipe: BrokenPipe::Ends,
+        }
+    };
+}
+
+/// Every command, in groups.
+pub static GROUPS: &[Group] = &[
+    Group { title: "Containers", entries: &[] },
+    Group { title: "Images", entries: &[] },
+    Group { title: "What containers are made of", entries: &[] },
+];
+
+/// The command that is called `name`.
+pub fn find(name: &str) -> Option<&'static Entry> {
+    let called = |entry: &&Entry| entry.name == name || entry.aliases.contains(&name);
+    GROUPS.iter().flat_map(|group| group.entries).find(called)
+}
