@@ -4,6 +4,7 @@
 //! anything: policy lives in the crates above. Descriptors are owned and close on exec from birth.
 
 pub mod fail;
+pub mod root;
 pub mod sigpipe;
 
 pub use rustix::io::Errno;
