@@ -9,6 +9,7 @@
 pub mod clone;
 pub mod fail;
 pub mod mount;
+pub mod mountinfo;
 pub mod net;
 pub mod process;
 pub mod report;
