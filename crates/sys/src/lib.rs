@@ -8,12 +8,17 @@
 
 pub mod clone;
 pub mod fail;
+pub mod fork;
 pub mod mount;
 pub mod mountinfo;
 pub mod net;
+pub mod ns;
 pub mod process;
+pub mod procfs;
 pub mod report;
 pub mod root;
+pub mod seccomp;
 pub mod sigpipe;
+pub mod users;
 
 pub use rustix::io::Errno;

@@ -4,7 +4,6 @@
 pub fn restore_default() {
     // SAFETY: signal(2) requires a valid signal number and a handler that is sound to call; SIGPIPE is one, and
     // SIG_DFL installs no handler at all. It fails only for invalid numbers.
-    #[expect(unsafe_code)]
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
