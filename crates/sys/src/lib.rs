@@ -18,7 +18,9 @@ pub mod procfs;
 pub mod report;
 pub mod root;
 pub mod seccomp;
+pub mod signal;
 pub mod sigpipe;
+pub mod tty;
 pub mod users;
 
 pub use rustix::io::Errno;
