@@ -6,6 +6,7 @@
 // The workspace denies unsafe code; this crate is the one place where it lives.
 #![allow(unsafe_code)]
 
+pub mod bpf;
 pub mod clone;
 pub mod fail;
 pub mod fork;
@@ -13,13 +14,14 @@ pub mod mount;
 pub mod mountinfo;
 pub mod net;
 pub mod ns;
+pub mod private_mount;
 pub mod process;
 pub mod procfs;
 pub mod report;
 pub mod root;
 pub mod seccomp;
 pub mod signal;
-pub mod sigpipe;
+pub mod signal_name;
 pub mod tty;
 pub mod users;
 

@@ -273,5 +273,14 @@ impl Route {
     }
 }
 
+/// The path by which the kernel reaches what `fd` has open, for interfaces that take nothing but a path.
+///
+/// Use it at once and only for a descriptor that is known to be of the right kind: the path follows a magic
+/// link of this process's `/proc`.
+pub fn descriptor_path(fd: BorrowedFd<'_>) -> std::path::PathBuf {
+    use rustix::fd::AsRawFd;
+    format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
+}
+
 #[cfg(test)]
 mod tests;
