@@ -22,3 +22,6 @@ pub use id::{ContainerId, random_hex};
 pub use layout::Store;
 pub use lock::{Holder, Kind, Lock, Patience};
 pub use overlay::Overlay;
+
+#[cfg(test)]
+mod tests;
