@@ -143,10 +143,11 @@ pub fn promised() -> Vec<Capability> {
 }
 
 fn report(test: &str, need: Capability, reason: &str) {
+    let lane = if Lane::current() == Lane::V2 { "v2" } else { "v1" };
     eprintln!("skipped {test}: needs {need:?}: {reason}");
     if let Some(list) = std::env::var_os("SKIFF_SKIPS") {
         let mut list = fs::OpenOptions::new().append(true).create(true).open(list).expect("open SKIFF_SKIPS");
-        writeln!(list, "{test}: needs {need:?}: {reason}").expect("append to SKIFF_SKIPS");
+        writeln!(list, "{lane} {test}: needs {need:?}: {reason}").expect("append to SKIFF_SKIPS");
     }
 }
 

@@ -106,6 +106,18 @@ fn a_temporary_cgroup_holds_a_process_and_is_removed() {
 }
 
 #[test]
+fn the_scratch_directory_can_hold_an_upper_layer() {
+    requires!(Root, Overlay);
+    let skiff = Skiff::new();
+    let script = "cd $1 && mkdir lower upper work && echo below > lower/file
+        mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work lower
+        echo above > lower/file && umount lower && cat lower/file upper/file";
+    let output =
+        Command::new("unshare").args(["--mount", "sh", "-ec", script, "sh"]).arg(skiff.scratch()).output();
+    output.success().stdout_is("below\nabove\n");
+}
+
+#[test]
 fn the_lane_keeps_its_promises() {
     for capability in lane::promised() {
         assert_eq!(lane::lacking("the lane keeps its promises", &[capability]), None);
