@@ -1,1 +1,3 @@
 //! The OCI runtime: a bundle in, a process out.
+
+pub mod seccomp;
