@@ -92,15 +92,16 @@ pub fn peer(master: impl AsFd) -> Result<OwnedFd, Errno> {
     rustix::pty::ioctl_tiocgptpeer(master, flags)
 }
 
-/// Opens what `fd` refers to once more, for writing and non-blocking.
+/// Opens the terminal or pipe of `fd` once more, for `access` (`RDONLY` or `WRONLY`) and non-blocking.
 ///
 /// `O_NONBLOCK` belongs to the open file, which we share with the shell that started us: setting it on an
-/// inherited descriptor would break the shell's next program. A second open file has flags of its own.
+/// inherited descriptor would break the shell's next program. A second open file has flags of its own. It has
+/// a position of its own as well, so this is nothing for regular files.
 ///
 /// # Errors
 /// `ENXIO` for sockets, `EACCES` when the file belongs to somebody else, and others of `open(2)`.
-pub fn reopen_nonblocking(fd: impl AsFd) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+pub fn reopen_nonblocking(fd: impl AsFd, access: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
     rustix::fs::open(path, flags, Mode::empty())
 }
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn a_reopened_pipe_is_non_blocking_and_the_original_is_not() {
         let (_read, write) = rustix::pipe::pipe().unwrap();
-        let again = reopen_nonblocking(&write).unwrap();
+        let again = reopen_nonblocking(&write, OFlags::WRONLY).unwrap();
         assert!(rustix::fs::fcntl_getfl(&again).unwrap().contains(OFlags::NONBLOCK));
         assert!(!rustix::fs::fcntl_getfl(&write).unwrap().contains(OFlags::NONBLOCK));
     }
