@@ -1,0 +1,142 @@
+//! What a new group needs around it before it can be used: ancestors, a cpuset with something in it, and on v2
+//! the controllers that its ancestors must give away.
+
+use rustix::fs::{Dir as Listing, FileType};
+use skiff_sys::Errno;
+
+use crate::controller::{Controller, Controllers};
+use crate::error::Error;
+use crate::file::{self, Dir};
+use crate::layout::{Layout, Version};
+use crate::private;
+use crate::resources::Cpuset;
+
+/// What groups on v2 get besides what was asked for, where it is there to be had: what `stats` counts.
+const COUNTED: Controllers =
+    Controllers::of(&[Controller::Cpu, Controller::Memory, Controller::Blkio, Controller::Pids]);
+
+/// Makes the ancestors of `dir` that are missing, and appends them to `made`.
+pub(crate) fn make_ancestors(dir: &Dir, made: &mut Vec<Dir>) -> Result<(), Error> {
+    let Some(parent) = dir.parent().filter(|parent| !parent.below().is_empty()) else { return Ok(()) };
+    match parent.make() {
+        Err(Errno::EXIST) => return Ok(()),
+        Err(Errno::NOENT) => {
+            make_ancestors(&parent, made)?;
+            parent.make().map_err(|source| Error::Create { path: parent.shown(), source })?;
+        }
+        Err(source) => return Err(Error::Create { path: parent.shown(), source }),
+        Ok(()) => {}
+    }
+    let is_cpuset = parent.hierarchy().has(Controller::Cpuset) && parent.hierarchy().version() == Version::V1;
+    made.push(parent.clone());
+    if is_cpuset { copy_cpuset(&parent, &Cpuset::default()) } else { Ok(()) }
+}
+
+/// Gives a new v1 cpuset its parent's CPUs and nodes, where `own` has none of its own: it starts with none,
+/// and takes no process then (`ENOSPC`).
+pub(crate) fn copy_cpuset(dir: &Dir, own: &Cpuset) -> Result<(), Error> {
+    let Some(parent) = dir.parent() else { return Ok(()) };
+    for (file, own) in [("cpuset.cpus", &own.cpus), ("cpuset.mems", &own.mems)] {
+        if own.is_some() {
+            continue;
+        }
+        let text = parent.read(file)?;
+        let inherited = text.trim_end();
+        dir.write(file, inherited).map_err(|source| dir.refused(file, inherited, source))?;
+    }
+    Ok(())
+}
+
+/// Makes sure that the parent of `dir`, a group in the v2 tree, has `wanted` to give: every ancestor hands its
+/// controllers on by `cgroup.subtree_control`.
+pub(crate) fn enable_controllers(dir: &Dir, wanted: Controllers, made: &mut Vec<Dir>) -> Result<(), Error> {
+    let Some(parent) = dir.parent() else { return Ok(()) };
+    let available = dir.hierarchy().controllers();
+    let wanted = wanted.union(COUNTED).intersection(available);
+    let given = parent.read_if_there("cgroup.subtree_control")?;
+    if wanted.without(Controllers::named_in(given.as_deref().unwrap_or_default())).is_empty()
+        && given.is_some()
+    {
+        return Ok(());
+    }
+    make_ancestors(dir, made)?;
+    let mut lineage: Vec<Dir> = std::iter::successors(Some(parent), Dir::parent).collect();
+    lineage.reverse();
+    for ancestor in lineage {
+        let given = Controllers::named_in(&ancestor.read("cgroup.subtree_control")?);
+        let missing = wanted.without(given);
+        if missing.is_empty() {
+            continue;
+        }
+        let value: Vec<String> =
+            missing.iter().map(|controller| format!("+{}", controller.unified_name())).collect();
+        let value = value.join(" ");
+        ancestor
+            .write("cgroup.subtree_control", &value)
+            .map_err(|source| ancestor.refused("cgroup.subtree_control", &value, source))?;
+    }
+    Ok(())
+}
+
+/// Names of the groups in `dir`.
+pub(crate) fn children(dir: &Dir) -> Result<Vec<String>, Error> {
+    let failed = |source| Error::Read { path: dir.shown(), source };
+    let fd = match dir.open_dir() {
+        Ok(fd) => fd,
+        Err(Error::Open { source: Errno::NOENT, .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in Listing::read_from(&fd).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy();
+        if entry.file_type() == FileType::Directory && name != "." && name != ".." {
+            names.push(name.into_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// True when `dir` has groups in it.
+pub(crate) fn has_children(dir: &Dir) -> Result<bool, Error> {
+    children(dir).map(|names| !names.is_empty())
+}
+
+/// Controllers with a v1 hierarchy that is mounted nowhere we can see: made by [`private::mount`], here or in
+/// another Skiff, and kept alive by the groups in it.
+pub(crate) fn hidden(layout: &Layout) -> Result<Controllers, Error> {
+    let text = match file::read_proc("/proc/cgroups") {
+        Ok(text) => text,
+        // Kernels without v1 need not have the file.
+        Err(Error::Read { source: Errno::NOENT, .. }) => return Ok(Controllers::NONE),
+        Err(error) => return Err(error),
+    };
+    Ok(active(&text)
+        .intersection(private::MOUNTABLE)
+        .iter()
+        .filter(|controller| layout.hierarchy_of(*controller).is_none())
+        .collect())
+}
+
+/// The controllers that `/proc/cgroups` shows in a v1 hierarchy: those whose hierarchy is not 0, the v2 tree.
+fn active(text: &str) -> Controllers {
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            let (name, hierarchy) = (words.next()?, words.next()?);
+            Controller::from_name(name).filter(|_| hierarchy != "0")
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controllers_in_a_hierarchy_are_those_with_a_number() {
+        let text = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t1\t1\nnet_cls\t10\t2\t1\nhugetlb\t0\t1\t1\n";
+        assert_eq!(active(text).to_string(), "cpu,net_cls");
+    }
+}
