@@ -79,13 +79,58 @@ fn command() -> clap::Command {
             .help("Print the version"),
     );
     GROUPS.iter().flat_map(|group| group.entries).fold(skiff, |skiff, entry| {
-        skiff.subcommand(
-            clap::Command::new(entry.name)
-                .about(entry.about)
-                .visible_aliases(entry.aliases.iter())
-                .defer(entry.augment),
-        )
+        let command = clap::Command::new(entry.name).about(entry.about).visible_aliases(entry.aliases.iter());
+        let command = (entry.version)(command.disable_help_flag(true).disable_version_flag(true));
+        skiff.subcommand(command.defer(entry.augment))
     })
+}
+
+/// Where help and version stand among the flags.
+const LAST: usize = 1000;
+
+/// The width to which help is wrapped.
+const HELP_WIDTH: usize = 100;
+
+/// Adds `--help`, and `-h` unless the command has another meaning for it; all of the help fits together, with the
+/// whole text of the command above its flags.
+pub fn with_help(command: clap::Command) -> clap::Command {
+    let taken = command.get_arguments().any(|argument| argument.get_short() == Some('h'));
+    let help = clap::Arg::new("help").long("help").action(clap::ArgAction::HelpShort).display_order(LAST);
+    let help = help.help("Print this text");
+    let help = if taken { help } else { help.short('h') };
+    let text = command.get_long_about().or(command.get_about()).map(|text| wrapped(&text.to_string()));
+    let command = command.arg(help).help_template("Usage: {usage}\n\n{about}\n\n{all-args}{after-help}\n");
+    match text {
+        Some(text) => command.about(text).long_about(None),
+        None => command,
+    }
+}
+
+/// Adds `-V` and `--version`.
+pub fn with_version(command: clap::Command) -> clap::Command {
+    let version = clap::Arg::new("version").short('V').long("version").action(clap::ArgAction::Version);
+    let name = format!("skiff {}", command.get_name());
+    let command = command.display_name(name).version(env!("CARGO_PKG_VERSION"));
+    command.arg(version.display_order(LAST).help("Print the version"))
+}
+
+/// `text` with its long lines broken between words.
+fn wrapped(text: &str) -> String {
+    let mut lines = Vec::new();
+    for paragraph in text.lines() {
+        let mut line = String::new();
+        for word in paragraph.split(' ') {
+            if !line.is_empty() && line.len() + 1 + word.len() > HELP_WIDTH {
+                lines.push(std::mem::take(&mut line));
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        lines.push(line);
+    }
+    lines.join("\n")
 }
 
 /// The words with `help COMMAND` turned to `COMMAND --help`, and a command's own spelling of options made clap's.
@@ -218,18 +263,64 @@ pub fn attached_values(words: &[OsString], optional: &[(u8, &str)], valued: &[u8
                 }
                 break;
             }
+            // `-mu` are two flags: nobody keeps a namespace in a file called `u`.
+            let is_path = value.iter().any(|byte| matches!(byte, b'/' | b'.'));
             if let Some((_, long)) = optional.iter().find(|(short, _)| short == letter) {
-                if !value.is_empty() {
+                if is_path {
                     prepared.pop();
                     if cluster.len() > 1 {
                         prepared.push(OsStr::from_bytes(cluster).to_owned());
                     }
                     prepared.push(OsString::from_vec([b"--", long.as_bytes(), b"=", value].concat()));
+                    break;
                 }
-                break;
             }
         }
     }
     prepared.extend(rest.cloned());
     prepared
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attached(words: &[&str]) -> Vec<String> {
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        let prepared = attached_values(&words, &[(b'm', "mount"), (b'n', "net")], b"t");
+        prepared.into_iter().map(|word| word.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn an_attached_path_becomes_a_long_option() {
+        assert_eq!(attached(&["-n/run/x", "sh"]), ["--net=/run/x", "sh"]);
+        assert_eq!(attached(&["-mn./x"]), ["-m", "--net=./x"]);
+        assert_eq!(attached(&["-mn"]), ["-mn"]);
+    }
+
+    #[test]
+    fn values_and_operands_are_left_alone() {
+        assert_eq!(attached(&["-t", "-n/x", "-m"]), ["-t", "-n/x", "-m"]);
+        assert_eq!(attached(&["-t5", "-n/x"]), ["-t5", "--net=/x"]);
+        assert_eq!(attached(&["-m", "ls", "-n/x"]), ["-m", "ls", "-n/x"]);
+        assert_eq!(attached(&["--", "-n/x"]), ["--", "-n/x"]);
+    }
+
+    #[test]
+    fn the_command_is_found_behind_global_flags() {
+        let position = |words: &[&str]| {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            command_position(&words)
+        };
+        assert_eq!(position(&["skiff", "run"]), 1);
+        assert_eq!(position(&["skiff", "-D", "--root", "run", "--state=x", "lsns"]), 5);
+        assert_eq!(position(&["skiff"]), 1);
+    }
+
+    #[test]
+    fn help_has_every_command_on_one_screen() {
+        let text = overview();
+        assert!(text.lines().count() <= 50, "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
 }

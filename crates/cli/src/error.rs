@@ -69,15 +69,16 @@ impl CliError {
         self
     }
 
+    /// What was being done and why it failed, without the hint.
+    pub fn sentence(&self) -> String {
+        let causes: Vec<String> =
+            self.cause.chain().map(|cause| without_number(&cause.to_string()).to_owned()).collect();
+        causes.join(": ")
+    }
+
     /// The whole text: `skiff: what was being done: why`, the hint, the note.
     fn text(&self, palette: &Palette) -> String {
-        let mut sentence = String::new();
-        for (position, cause) in self.cause.chain().enumerate() {
-            let separator = if position == 0 { "" } else { ": " };
-            let text = cause.to_string();
-            let text = without_number(&text);
-            let _infallible = write!(sentence, "{separator}{text}");
-        }
+        let sentence = self.sentence();
         let mut text = format!("{} {}\n", palette.red("skiff:"), Shown(sentence.as_bytes()));
         if let Some(hint) = &self.hint {
             let _infallible = writeln!(text, "{} {}", palette.cyan("hint:"), Shown(hint.as_bytes()));

@@ -31,7 +31,7 @@ fn chosen(argv: Vec<OsString>) -> Result<ExitCode, CliError> {
     };
     if parsed.entry.pipe == commands::BrokenPipe::Ends {
         // The Rust runtime ignores SIGPIPE; `skiff lsns | head -1` shall end quietly, as any other tool.
-        skiff_sys::sigpipe::restore_default();
+        skiff_sys::signal::set_default(rustix::process::Signal::PIPE.as_raw())?;
     }
     let context = Context::new(&parsed.globals, argv);
     (parsed.entry.run)(&parsed.matches, &context).map_err(|error| error.of_command(parsed.entry))

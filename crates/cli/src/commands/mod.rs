@@ -4,10 +4,17 @@
 //! `pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError>`. To add one: its file, its `mod` line,
 //! and one `entry!` line in the group where a user would look for it.
 
+mod chroot;
+mod containers;
+mod nsenter;
+mod process;
+mod program;
+mod unshare;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::arguments::as_typed;
+use crate::arguments::{as_typed, with_help, with_version};
 use crate::context::Context;
 use crate::error::{CliError, ENGINE_FAILED};
 
@@ -22,6 +29,8 @@ pub struct Entry {
     pub about: &'static str,
     /// Adds the flags and the help; called only when the command was chosen.
     pub augment: fn(clap::Command) -> clap::Command,
+    /// Adds `-V`, for tools that have it elsewhere.
+    pub version: fn(clap::Command) -> clap::Command,
     /// Makes clap's spelling out of the command's own, where those differ.
     pub prepare: fn(&[OsString]) -> Vec<OsString>,
     /// Runs it.
@@ -56,6 +65,12 @@ impl Entry {
         self
     }
 
+    /// For the tools that have `-V` elsewhere.
+    const fn with_version_flag(mut self) -> Self {
+        self.version = with_version;
+        self
+    }
+
     const fn prepared_by(mut self, prepare: fn(&[OsString]) -> Vec<OsString>) -> Self {
         self.prepare = prepare;
         self
@@ -79,7 +94,8 @@ macro_rules! entry {
             name: $name,
             aliases: &[],
             about: $about,
-            augment: <$module::Args as clap::Args>::augment_args,
+            augment: |command| with_help(<$module::Args as clap::Args>::augment_args(command)),
+            version: |command| command,
             prepare: as_typed,
             run: |matches, context| {
                 $module::run(<$module::Args as clap::FromArgMatches>::from_arg_matches(matches)?, context)
@@ -94,7 +110,19 @@ macro_rules! entry {
 pub static GROUPS: &[Group] = &[
     Group { title: "Containers", entries: &[] },
     Group { title: "Images", entries: &[] },
-    Group { title: "What containers are made of", entries: &[] },
+    Group {
+        title: "What containers are made of",
+        entries: &[
+            entry!("unshare", unshare, "Run a program with namespaces of its own")
+                .failing_with(1)
+                .with_version_flag(),
+            entry!("nsenter", nsenter, "Run a program in the namespaces of another process")
+                .failing_with(1)
+                .with_version_flag()
+                .prepared_by(nsenter::prepare),
+            entry!("chroot", chroot, "Run a program with another root directory"),
+        ],
+    },
 ];
 
 /// The command that is called `name`.
