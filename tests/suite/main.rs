@@ -1,3 +1,6 @@
 //! The end-to-end tests: one binary, one module per feature, run as root in every lane.
 
+mod family;
 mod framework;
+mod process;
+mod terminal;

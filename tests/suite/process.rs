@@ -1,0 +1,355 @@
+//! `skiff run` as a process among others: exit codes, signals, bytes, and what the caller left open.
+
+use rustix::process::{Pid, Signal, kill_process};
+use skiff_e2e::{Command, Deadline, Running, Skiff, requires};
+use std::time::Duration;
+
+use crate::family::monitor_of;
+
+/// `skiff run --rm host sh -c SCRIPT`
+fn shell(skiff: &Skiff, script: &str) -> Command {
+    skiff.command(["run", "--rm", "host", "sh", "-c", script])
+}
+
+/// The same with `-i`.
+fn shell_with_stdin(skiff: &Skiff, script: &str) -> Command {
+    skiff.command(["run", "--rm", "-i", "host", "sh", "-c", script])
+}
+
+/// How often a process has been put to sleep by itself since its start: each wake-up ends in one more.
+fn sleeps(pid: Pid) -> u64 {
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).expect("its status");
+    let line =
+        status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).expect("the kernel counts");
+    line.split_whitespace().nth(1).and_then(|count| count.parse().ok()).expect("a number")
+}
+
+#[test]
+fn the_exit_code_is_the_programs() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    for code in [0, 1, 3, 125, 127, 255] {
+        let output = shell(&skiff, &format!("exit {code}")).output().code(code);
+        assert_eq!((output.stdout(), output.stderr()), ("", ""));
+    }
+}
+
+#[test]
+fn a_signals_exit_code_is_128_plus_its_number() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    // An init isn't killed by a signal of its own; `--init` makes the shell an ordinary process.
+    for (signal, code) in [("TERM", 143), ("KILL", 137), ("SEGV", 139)] {
+        let script = format!("kill -{signal} $$");
+        skiff.run(["run", "--rm", "--init", "host", "sh", "-c", &script]).code(code);
+    }
+}
+
+#[test]
+fn a_program_that_is_missing_is_127_and_one_that_cannot_run_is_126() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    skiff.run(["run", "--rm", "host", "no-such-program"]).code(127).stderr_has("no-such-program");
+    skiff.run(["run", "--rm", "host", "/no/such/program"]).code(127).stderr_has("/no/such/program");
+    skiff.run(["run", "--rm", "host", "/etc/hostname"]).code(126).stderr_has("/etc/hostname");
+    skiff.run(["run", "--rm", "host", "/etc"]).code(126).stderr_has("/etc");
+}
+
+#[test]
+fn bytes_pass_unchanged_and_stdin_ends_when_it_ends() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let every: Vec<u8> = (0..1_000_000u32).map(|index| u8::try_from(index * 31 % 256).unwrap()).collect();
+    let output = shell_with_stdin(&skiff, "cat").stdin(every.clone()).output().success();
+    assert!(output.stdout == every, "{} of {} bytes", output.stdout.len(), every.len());
+}
+
+#[test]
+fn stdout_and_stderr_stay_apart() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let output = shell(&skiff, "echo out; echo err >&2").output().success();
+    assert_eq!((output.stdout(), output.stderr()), ("out\n", "err\n"));
+}
+
+#[test]
+fn without_i_the_container_reads_nothing() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    shell(&skiff, "cat; echo end").stdin("not for it").output().success().stdout_is("end\n");
+}
+
+#[test]
+fn a_container_that_closes_its_stdin_ends_as_it_wants() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let input = vec![b'x'; 1_000_000];
+    shell_with_stdin(&skiff, "exec <&-; exit 4").stdin(input).output().code(4);
+}
+
+#[test]
+fn files_and_the_null_device_serve_as_stdio() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let path = skiff.scratch().join("file");
+    std::fs::write(&path, "from a file\n").unwrap();
+    let redirect = r#"file=$1; shift; "$@" <"$file" >>"$file.out" 2>&1"#;
+    let wrapper = ["sh", "-c", redirect, "sh", path.to_str().unwrap()];
+    shell_with_stdin(&skiff, "cat; echo err >&2").wrapped(wrapper).output().success();
+    shell_with_stdin(&skiff, "echo more").wrapped(wrapper).output().success();
+    let written = std::fs::read_to_string(path.with_extension("out")).unwrap();
+    assert_eq!(written, "from a file\nerr\nmore\n");
+    shell(&skiff, "head -c 1000000 /dev/zero")
+        .wrapped(["sh", "-c", r#""$@" >/dev/null"#, "sh"])
+        .output()
+        .success();
+}
+
+#[test]
+fn a_reader_that_stops_loses_nothing() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    // The reader starts when the container has long written all that pipes take.
+    let slow = r#""$@" | { read first; echo "$first"; sleep 1; cksum; }"#;
+    let script = "echo first; head -c 3000000 /dev/zero";
+    let output = shell(&skiff, script).wrapped(["sh", "-c", slow, "sh"]).output().success();
+    let sum = Command::new("cksum").stdin(vec![0; 3_000_000]).output().success();
+    assert_eq!(output.stdout(), format!("first\n{}", sum.stdout()));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_reported_and_the_container_lives_to_its_end() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let done = skiff.scratch().join("done");
+    let mount = format!("{}:/work", skiff.scratch().display());
+    let script = "while echo line; do i=$((i+1)); test $i = 50000 && break; done; echo $i >/work/done";
+    let command = skiff.command(["run", "--rm", "-v", &mount, "host", "sh", "-c", script]);
+    let output = command.wrapped(["sh", "-c", r#"("$@"; echo "code $?" >&2) | head -n 1"#, "sh"]).output();
+    assert_eq!(output.stdout(), "line\n");
+    assert!(output.stderr().contains("write the output of the container"), "{output}");
+    assert!(output.stderr().contains("code 1\n"), "{output}");
+    let end = Deadline::after(Duration::from_secs(30))
+        .until(|| std::fs::read_to_string(&done).ok().filter(|text| text.ends_with('\n')));
+    assert_eq!(end.as_deref(), Some("50000\n"));
+}
+
+#[test]
+fn f34_signals_reach_the_container_with_their_numbers() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let signals = [
+        ("HUP", Signal::HUP),
+        ("INT", Signal::INT),
+        ("QUIT", Signal::QUIT),
+        ("TERM", Signal::TERM),
+        ("USR1", Signal::USR1),
+        ("USR2", Signal::USR2),
+        ("WINCH", Signal::WINCH),
+        ("TSTP", Signal::TSTP),
+        ("CONT", Signal::CONT),
+    ];
+    let names = signals.map(|(name, _)| name);
+    let traps: String = names.iter().map(|name| format!("trap 'echo {name}' {name}; ")).collect();
+    let script = format!("{traps} trap 'exit 7' ALRM; echo ready; while :; do read x; done");
+    let mut running = shell_with_stdin(&skiff, &script).spawn();
+    running.stdout_until("ready\n");
+    for (name, signal) in signals {
+        running.signal(signal);
+        running.stdout_until(&format!("{name}\n"));
+    }
+    running.signal(Signal::ALARM);
+    assert_eq!(running.wait_exit().code(), Some(7));
+}
+
+#[test]
+fn f34_a_signal_that_ends_the_container_gives_its_code() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    for (signal, number) in [(Signal::TERM, 15), (Signal::INT, 2), (Signal::HUP, 1), (Signal::QUIT, 3)] {
+        let mut running =
+            skiff.command(["run", "--rm", "-i", "--init", "host", "sh", "-c", "echo ready; read x"]).spawn();
+        running.stdout_until("ready\n");
+        running.signal(signal);
+        assert_eq!(running.wait_exit().code(), Some(128 + number), "signal {number}");
+    }
+}
+
+#[test]
+fn a_signal_that_an_init_ignores_leaves_skiff_alone_too() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let mut running = shell_with_stdin(&skiff, "echo ready; read line; echo got $line; exit 2").spawn();
+    running.stdout_until("ready\n");
+    running.signal(Signal::TERM);
+    running.write("on\n");
+    running.stdout_until("got on\n");
+    assert_eq!(running.wait_exit().code(), Some(2));
+}
+
+#[test]
+fn the_monitor_sleeps_while_nothing_happens() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let mut running = shell_with_stdin(&skiff, "echo ready; read line").spawn();
+    running.stdout_until("ready\n");
+    let (front, monitor) = (running.pid(), monitor_of(running.pid()));
+    // Both are asleep when their counters have stood still for a while.
+    let asleep = || {
+        let before = (sleeps(front), sleeps(monitor));
+        quiet(&running, Duration::from_millis(200));
+        (before == (sleeps(front), sleeps(monitor))).then_some(before)
+    };
+    let before = Deadline::after(Duration::from_secs(10)).until(asleep).expect("they go to sleep");
+    quiet(&running, Duration::from_secs(2));
+    assert_eq!((sleeps(front), sleeps(monitor)), before, "wake-ups in two idle seconds");
+    running.write("x\n");
+    assert_eq!(running.wait_exit().code(), Some(0));
+}
+
+/// Lets time pass in which nothing is done to the container.
+fn quiet(_running: &Running, time: Duration) {
+    assert_eq!(Deadline::after(time).until(|| None::<()>), None);
+}
+
+#[test]
+fn when_skiff_is_killed_the_container_lives_on_and_is_cleaned_up_at_its_end() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let mount = format!("{}:/work", skiff.scratch().display());
+    let script =
+        "trap '' PIPE; echo ready; while ! test -e /work/go; do echo still; done; echo done >/work/done";
+    let mut running = skiff.command(["run", "--rm", "-i", "-v", &mount, "host", "sh", "-c", script]).spawn();
+    running.stdout_until("ready\n");
+    running.signal(Signal::KILL);
+    running.wait_exit();
+    // The caller's pipes are let go of at once, though the container lives: `finish` would fail otherwise.
+    let output = running.finish();
+    assert_eq!(output.status.code(), None);
+    std::fs::write(skiff.scratch().join("go"), "").unwrap();
+    let done = skiff.scratch().join("done");
+    Deadline::after(Duration::from_secs(30))
+        .until(|| done.exists().then_some(()))
+        .expect("it lived on to its end");
+}
+
+#[test]
+fn f02_when_the_monitor_is_killed_nothing_is_left() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let mut running = shell_with_stdin(&skiff, "echo ready; read x").spawn();
+    running.stdout_until("ready\n");
+    kill_process(monitor_of(running.pid()), Signal::KILL).expect("kill the monitor");
+    let output = running.finish().code(125);
+    assert!(output.stderr().contains("the monitor process was killed"), "{output}");
+}
+
+#[test]
+fn a_job_in_the_background_that_nohup_started_survives_a_hangup() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let script = "trap 'echo hangup; exit 1' HUP; echo ready; read line; exit 4";
+    let mut running = shell_with_stdin(&skiff, script).wrapped(["env", "--ignore-signal=HUP"]).spawn();
+    running.stdout_until("ready\n");
+    running.signal(Signal::HUP);
+    running.write("x\n");
+    assert_eq!(running.wait_exit().code(), Some(4));
+}
+
+/// What a program in a container can see of the process that it is, and of who started it.
+const PROBE: &str = r#"
+exec >/probe/$1 2>&1
+echo "umask $(umask)"
+pwd
+grep -E '^(Umask|Uid|Gid|Groups|Seccomp|NoNewPrivs|Threads|Cpus_allowed_list|Mems_allowed_list|Sig[BIC]|Shd|Cap)' /proc/self/status
+cat /proc/self/limits
+cut -d' ' -f 6,18,19,40,41 /proc/self/stat
+cat /proc/self/oom_score_adj /proc/self/timerslack_ns /proc/self/personality
+ls /proc/self/fd
+env | sort
+ionice -p $$
+chrt -p $$ | sed 's/pid [0-9]*/pid/'
+cat /proc/keys
+for fd in 0 1 2; do test -e /proc/1/fd/$fd && echo "fd $fd is there"; done
+ps -o pid,ppid,pgid,sid,tty,args -p 1
+"#;
+
+/// Runs the probe, started by `wrapper`, and returns what it saw.
+fn probe(skiff: &Skiff, name: &str, wrapper: &[&str]) -> String {
+    let directory = skiff.scratch().join("probe");
+    std::fs::create_dir_all(&directory).expect("make the directory");
+    let mount = format!("{}:/probe", directory.display());
+    let arguments =
+        ["run", "--rm", "--hostname", "probe", "-v", &mount, "host", "sh", "-c", PROBE, "sh", name];
+    let output = skiff.command(arguments).wrapped(wrapper).output();
+    let file = directory.join(name);
+    std::fs::read_to_string(&file)
+        .unwrap_or_else(|error| panic!("{name}: {error}\n{output}"))
+        .replace(name, "NAME")
+}
+
+/// Each of F31's hostile callers, as a wrapper of the command.
+const HOSTILE: [(&str, &[&str]); 14] = [
+    ("stdio-closed", &["sh", "-c", r#"exec "$@" <&- >&- 2>&-"#, "sh"]),
+    ("stdin-closed", &["sh", "-c", r#"exec "$@" <&-"#, "sh"]),
+    ("cwd-deleted", &["sh", "-c", r#"d=$(mktemp -d); cd $d; rmdir $d; exec "$@""#, "sh"]),
+    ("home-unset", &["env", "-u", "HOME"]),
+    ("umask", &["sh", "-c", r#"umask 0777; exec "$@""#, "sh"]),
+    ("signals-ignored", &["env", "--ignore-signal"]),
+    ("signals-blocked", &["env", "--block-signal"]),
+    ("nice", &["nice", "-n", "19"]),
+    ("affinity", &["taskset", "-c", "0"]),
+    ("io-idle", &["ionice", "-c", "3"]),
+    ("batch", &["chrt", "--batch", "0"]),
+    ("oom-score", &["choom", "-n", "300", "--"]),
+    (
+        "descriptors",
+        &["bash", "-c", r#"for i in {3..200}; do eval "exec $i</dev/null"; done; exec "$@""#, "bash"],
+    ),
+    ("no-terminal", &["setsid", "--wait"]),
+];
+
+#[test]
+fn f31_r10_a_hostile_caller_makes_no_difference_inside() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let clean = probe(&skiff, "clean", &["env"]);
+    assert!(clean.contains("fd 2 is there") && clean.lines().count() > 30, "{clean}");
+    for (name, wrapper) in HOSTILE {
+        let seen = probe(&skiff, name, wrapper);
+        assert_eq!(differences(&clean, &seen), Vec::<String>::new(), "{name} is seen inside");
+    }
+}
+
+#[test]
+fn f31_all_of_it_at_once_makes_no_difference_inside() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let clean = probe(&skiff, "clean", &["env"]);
+    let all: Vec<&str> = HOSTILE.iter().rev().flat_map(|(_, wrapper)| wrapper.iter().copied()).collect();
+    let seen = probe(&skiff, "all", &all);
+    assert_eq!(differences(&clean, &seen), Vec::<String>::new());
+}
+
+#[test]
+fn f31_an_environment_of_two_mebibytes_is_no_obstacle() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let large = "x".repeat(100_000);
+    let mut command = shell(&skiff, "env | wc -c");
+    let small = command.clone().output().success();
+    for index in 0..20 {
+        command = command.env(format!("LARGE{index}"), &large);
+    }
+    command.output().success().stdout_is(small.stdout());
+}
+
+/// The lines that differ, with their sides.
+fn differences(clean: &str, seen: &str) -> Vec<String> {
+    let only = |a: &str, b: &str, sign: &str| -> Vec<String> {
+        let other: Vec<&str> = b.lines().collect();
+        a.lines().filter(|line| !other.contains(line)).map(|line| format!("{sign}{line}")).collect()
+    };
+    [only(clean, seen, "-"), only(seen, clean, "+")].concat()
+}
