@@ -66,10 +66,9 @@ impl Abi {
         }
     }
 
-    /// Whether arguments have 32 bits, so that the upper halves in `seccomp_data` are zero. (Those of x32 are
-    /// 64-bit registers.)
+    /// Whether arguments have 32 bits, so that the upper halves in `seccomp_data` say nothing.
     pub fn has_narrow_arguments(self) -> bool {
-        matches!(self, Self::X86 | Self::Arm)
+        matches!(self, Self::X86 | Self::X32 | Self::Arm)
     }
 
     /// The number of the system call `name`, or nothing if the ABI has no such call.

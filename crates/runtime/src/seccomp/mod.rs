@@ -2,8 +2,16 @@
 //!
 //! A profile ([`LinuxSeccomp`](skiff_oci::runtime::LinuxSeccomp) of the runtime spec) is compiled to a [`Filter`],
 //! a program of classic BPF that the child installs as its last step before exec. Profiles come from a `Spec`,
-//! from a file in Docker's or the spec's JSON, or are Skiff's own. Everything in here is data in, data out, apart
-//! from [`HostnameAgent`], which answers the calls that a filter hands to the monitor.
+//! from a file in Docker's JSON or the spec's, or are Skiff's own. Everything in here is data in, data out.
+//!
+//! ```
+//! use skiff_runtime::seccomp::{compile, default_profile, with_hostname_notify};
+//!
+//! let profile = with_hostname_notify(default_profile(&Default::default()));
+//! let filter = compile(&profile)?;
+//! assert!(filter.program.len() < 500 && filter.needs_listener());
+//! # Ok::<(), skiff_runtime::seccomp::Error>(())
+//! ```
 
 mod abi;
 mod assembler;

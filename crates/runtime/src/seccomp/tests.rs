@@ -1,4 +1,6 @@
-//! The compiler against a naive reading of the profile, by an interpreter of classic BPF.
+//! The compiler against a naive reading of the profile and against libseccomp, by an interpreter of classic BPF.
 
 mod evaluate;
 pub mod interpret;
+mod libseccomp;
+mod meaning;

@@ -122,7 +122,7 @@ fn holds(abi: Abi, args: &[LinuxSeccompArg], data: Data) -> bool {
 }
 
 fn holds_one(abi: Abi, arg: &LinuxSeccompArg, data: Data) -> bool {
-    let width = if abi == Abi::I386 { u64::from(u32::MAX) } else { u64::MAX };
+    let width = if abi == Abi::X86_64 { u64::MAX } else { u64::from(u32::MAX) };
     let actual = u128::from(data.args[arg.index()] & width);
     let value = u128::from(arg.value() & width);
     match arg.op() {
