@@ -219,6 +219,39 @@ pub fn new_session() -> Result<(), Errno> {
     rustix::process::setsid().map(|_| ())
 }
 
+/// Enters those namespaces of the process behind `pidfd` that are of `kinds` and not the caller's own
+/// already (`setns(2)` with a pidfd, Linux 5.8).
+///
+/// # Errors
+/// Those of `setns(2)`.
+pub fn join_process(pidfd: BorrowedFd<'_>, kinds: &[crate::ns::Kind]) -> Result<(), Errno> {
+    // One kind at a time: the user namespace first, for the capabilities in the others, and with it an
+    // error for the caller's own (EINVAL), which all others take.
+    let user_first = kinds.iter().filter(|kind| **kind == crate::ns::Kind::User);
+    let rest = kinds.iter().filter(|kind| **kind != crate::ns::Kind::User);
+    for kind in user_first.chain(rest) {
+        // SAFETY: setns(2) takes a descriptor and flags and checks both itself; no memory is passed.
+        let result = unsafe { libc::setns(pidfd.as_raw_fd(), kind.flag()) };
+        match check(result.into()) {
+            Err(Errno::INVAL) if *kind == crate::ns::Kind::User => {}
+            other => other.map(|_| ())?,
+        }
+    }
+    Ok(())
+}
+
+/// True when the working directory can be reached from the root directory: the raw `getcwd(2)` gives an
+/// absolute path then, and `(unreachable)…` otherwise. Allocates nothing.
+///
+/// # Errors
+/// `ENOENT` when the directory was removed, `ERANGE` when its path is longer than `PATH_MAX`.
+pub fn is_working_directory_reachable() -> Result<bool, Errno> {
+    let mut path = [0u8; 4096];
+    // SAFETY: the kernel writes at most `path.len()` bytes to `path`.
+    let result = unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) };
+    check(result).map(|_| path.first() == Some(&b'/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,146 @@
+//! What parent and child say to each other over their socket.
+//!
+//!     parent                              child
+//!            ◀────────────── Joined        waits
+//!     Go (+ the rootfs, if made late) ──▶ begins
+//!            ◀────────────── Terminal + the pty's master
+//!            ◀────────────── Hooks         waits
+//!     Go ──────────────────────────────▶   goes on
+//!            ◀────────────── Listener + the seccomp listener
+//!            ◀────────────── end of file   execve was done, or the report says why not
+
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::io::{IoSlice, IoSliceMut};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, recvmsg,
+    sendmsg,
+};
+use skiff_sys::Errno;
+
+use super::NO_SIGNAL;
+
+/// One message: one byte, perhaps with a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    /// The child may go on.
+    Go,
+    /// The child is in its cgroup.
+    Joined,
+    /// The hooks that belong here may run.
+    Hooks,
+    /// The master of the container's terminal.
+    Terminal,
+    /// The listener of the seccomp filter.
+    Listener,
+}
+
+impl Message {
+    fn byte(self) -> u8 {
+        match self {
+            Self::Go => b'g',
+            Self::Joined => b'j',
+            Self::Hooks => b'h',
+            Self::Terminal => b't',
+            Self::Listener => b'l',
+        }
+    }
+
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Go, Self::Joined, Self::Hooks, Self::Terminal, Self::Listener]
+            .into_iter()
+            .find(|message| message.byte() == byte)
+    }
+}
+
+/// Sends `message`. Allocates nothing.
+///
+/// # Errors
+/// `EPIPE` when the other side is gone.
+pub fn send(socket: BorrowedFd<'_>, message: Message) -> Result<(), Errno> {
+    let byte = [message.byte()];
+    rustix::net::send(socket, &byte, NO_SIGNAL).map(|_| ())
+}
+
+/// Sends `message` with a copy of `descriptor` (`SCM_RIGHTS`, `unix(7)`). Allocates nothing.
+///
+/// # Errors
+/// `EPIPE` when the other side is gone.
+pub fn send_descriptor(
+    socket: BorrowedFd<'_>,
+    message: Message,
+    descriptor: BorrowedFd<'_>,
+) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [descriptor];
+    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(Errno::NOBUFS);
+    }
+    let byte = [message.byte()];
+    sendmsg(socket, &[IoSlice::new(&byte)], &mut control, NO_SIGNAL).map(|_| ())
+}
+
+/// Receives one message; `None` when the other side has closed. Allocates nothing.
+///
+/// # Errors
+/// `EAGAIN` with `MSG_DONTWAIT` and nothing there, `EPROTO` for a byte that is no message.
+pub fn receive(
+    socket: BorrowedFd<'_>,
+    flags: RecvFlags,
+) -> Result<Option<(Message, Option<OwnedFd>)>, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0u8];
+    let received = loop {
+        let mut parts = [IoSliceMut::new(&mut byte)];
+        match recvmsg(socket, &mut parts, &mut control, flags | RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            other => break other?,
+        }
+    };
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    let message = Message::from_byte(byte[0]).ok_or(Errno::PROTO)?;
+    let mut descriptor = None;
+    for part in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(mut descriptors) = part {
+            descriptor = descriptors.next();
+        }
+    }
+    Ok(Some((message, descriptor)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use std::os::fd::AsFd;
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
+    }
+
+    #[test]
+    fn messages_and_descriptors_arrive() {
+        let (a, b) = pair();
+        send(a.as_fd(), Message::Hooks).unwrap();
+        send_descriptor(a.as_fd(), Message::Terminal, b.as_fd()).unwrap();
+        let first = receive(b.as_fd(), RecvFlags::empty()).unwrap().unwrap();
+        assert!(matches!(first, (Message::Hooks, None)));
+        let second = receive(b.as_fd(), RecvFlags::empty()).unwrap().unwrap();
+        assert!(matches!(second, (Message::Terminal, Some(_))));
+        assert_eq!(receive(b.as_fd(), RecvFlags::DONTWAIT).unwrap_err(), Errno::AGAIN);
+    }
+
+    #[test]
+    fn a_closed_socket_is_the_end_and_a_strange_byte_an_error() {
+        let (a, b) = pair();
+        rustix::net::send(&a, b"?", NO_SIGNAL).unwrap();
+        assert_eq!(receive(b.as_fd(), RecvFlags::empty()).unwrap_err(), Errno::PROTO);
+        drop(a);
+        assert!(receive(b.as_fd(), RecvFlags::empty()).unwrap().is_none());
+    }
+}

@@ -1,0 +1,287 @@
+//! Who the process of a container is and what it may do: user, groups, capabilities, limits, scheduling.
+
+use rustix::process::{Gid, Resource};
+use skiff_oci::runtime::{
+    Capabilities, IOPriorityClass, LinuxPersonality, LinuxPersonalityDomain, LinuxSchedulerFlag,
+    LinuxSchedulerPolicy, PosixRlimitType, Process, Scheduler,
+};
+use skiff_sys::process::SchedAttr;
+
+use crate::LaunchError;
+use crate::step::{CapabilitySets, Identity, Step};
+
+/// The capability names without `CAP_`, by number (`linux/capability.h`, Linux 6.18).
+pub const CAPABILITIES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+/// The bit of `CAP_SYS_ADMIN`.
+pub const SYS_ADMIN: u64 = 1 << 21;
+
+/// The capabilities as a bit mask.
+///
+/// # Errors
+/// [`LaunchError::Spec`] for one that this program does not know the number of.
+pub fn mask(capabilities: Option<&Capabilities>) -> Result<u64, LaunchError> {
+    let mut mask = 0u64;
+    for capability in capabilities.into_iter().flatten() {
+        let name = capability.to_string();
+        let number = CAPABILITIES.iter().position(|known| *known == name).ok_or_else(|| {
+            LaunchError::spec("process.capabilities", format!("`CAP_{name}` has no number here"))
+        })?;
+        mask |= 1 << number;
+    }
+    Ok(mask)
+}
+
+/// The steps from the bounding set to the ambient one, around the change of the user.
+///
+/// A filter that is installed without `no_new_privs` needs CAP_SYS_ADMIN (`seccomp(2)`), so `kept` stays
+/// permitted until exec: exec computes the sets anew, from the bounding set for root and from the ambient
+/// set for everybody else (`capabilities(7)`), and it is in neither unless it was asked for.
+///
+/// # Errors
+/// As [`mask`].
+pub fn steps(process: &Process, kept: u64) -> Result<Vec<Step>, LaunchError> {
+    let user = process.user();
+    let mut groups: Vec<Gid> = Vec::new();
+    for gid in std::iter::once(user.gid()).chain(user.additional_gids().iter().flatten().copied()) {
+        let gid = Gid::from_raw(gid);
+        if !groups.contains(&gid) {
+            groups.push(gid);
+        }
+    }
+    let identity = Step::Identity(Identity { uid: user.uid(), gid: user.gid(), groups });
+    let (bounding, mut sets) = match process.capabilities() {
+        // Without the field the process keeps none: the specification leaves it open, runc does so too.
+        None => (0, CapabilitySets::default()),
+        Some(capabilities) => (
+            mask(capabilities.bounding().as_ref())?,
+            CapabilitySets {
+                effective: mask(capabilities.effective().as_ref())?,
+                permitted: mask(capabilities.permitted().as_ref())?,
+                inheritable: mask(capabilities.inheritable().as_ref())?,
+                ambient: mask(capabilities.ambient().as_ref())?,
+            },
+        ),
+    };
+    // The kernel lets nothing be ambient that isn't permitted and inheritable. `runc spec` writes bundles that
+    // ask for it, and runc drops it without a word, so such bundles have to start.
+    sets.ambient &= sets.permitted & sets.inheritable;
+    sets.permitted |= kept;
+    sets.effective |= kept;
+    Ok(vec![Step::BoundingSet(bounding), identity, Step::Capabilities(sets)])
+}
+
+/// The steps that set the resource limits of the configuration.
+///
+/// # Errors
+/// [`LaunchError::Spec`] when a soft limit is above its hard one or a limit is listed twice.
+pub fn rlimits(process: &Process) -> Result<Vec<Step>, LaunchError> {
+    let mut steps = Vec::new();
+    let mut seen = Vec::new();
+    for rlimit in process.rlimits().iter().flatten() {
+        let (name, resource) = resource(rlimit.typ());
+        if seen.contains(&name) {
+            return Err(LaunchError::spec("process.rlimits", format!("`{name}` is listed twice")));
+        }
+        seen.push(name);
+        if rlimit.soft() > rlimit.hard() {
+            return Err(LaunchError::spec(
+                "process.rlimits",
+                format!("`{name}`: the soft limit is above the hard limit"),
+            ));
+        }
+        let limit = |value: u64| (value != u64::MAX).then_some(value);
+        steps.push(Step::Rlimit { name, resource, limits: (limit(rlimit.soft()), limit(rlimit.hard())) });
+    }
+    Ok(steps)
+}
+
+fn resource(typ: PosixRlimitType) -> (&'static str, Resource) {
+    match typ {
+        PosixRlimitType::RlimitCpu => ("cpu", Resource::Cpu),
+        PosixRlimitType::RlimitFsize => ("fsize", Resource::Fsize),
+        PosixRlimitType::RlimitData => ("data", Resource::Data),
+        PosixRlimitType::RlimitStack => ("stack", Resource::Stack),
+        PosixRlimitType::RlimitCore => ("core", Resource::Core),
+        PosixRlimitType::RlimitRss => ("rss", Resource::Rss),
+        PosixRlimitType::RlimitNproc => ("nproc", Resource::Nproc),
+        PosixRlimitType::RlimitNofile => ("nofile", Resource::Nofile),
+        PosixRlimitType::RlimitMemlock => ("memlock", Resource::Memlock),
+        PosixRlimitType::RlimitAs => ("as", Resource::As),
+        PosixRlimitType::RlimitLocks => ("locks", Resource::Locks),
+        PosixRlimitType::RlimitSigpending => ("sigpending", Resource::Sigpending),
+        PosixRlimitType::RlimitMsgqueue => ("msgqueue", Resource::Msgqueue),
+        PosixRlimitType::RlimitNice => ("nice", Resource::Nice),
+        PosixRlimitType::RlimitRtprio => ("rtprio", Resource::Rtprio),
+        PosixRlimitType::RlimitRttime => ("rttime", Resource::Rttime),
+    }
+}
+
+/// The steps for scheduler and io priority.
+///
+/// # Errors
+/// [`LaunchError::Spec`] for values out of the ranges of `sched_setattr(2)` and `ioprio_set(2)`.
+pub fn scheduling(process: &Process) -> Result<Vec<Step>, LaunchError> {
+    let mut steps = Vec::new();
+    if let Some(scheduler) = process.scheduler() {
+        steps.push(Step::Scheduler(sched_attr(scheduler)?));
+    }
+    if let Some(priority) = process.io_priority() {
+        let class = match priority.class() {
+            IOPriorityClass::IoprioClassRt => 1,
+            IOPriorityClass::IoprioClassBe => 2,
+            IOPriorityClass::IoprioClassIdle => 3,
+        };
+        let level = u16::try_from(priority.priority())
+            .ok()
+            .filter(|level| *level < 8)
+            .ok_or_else(|| LaunchError::spec("process.ioPriority.priority", "must be between 0 and 7"))?;
+        steps.push(Step::IoPriority(class, level));
+    }
+    Ok(steps)
+}
+
+fn sched_attr(scheduler: &Scheduler) -> Result<SchedAttr, LaunchError> {
+    let policy = match scheduler.policy() {
+        LinuxSchedulerPolicy::SchedOther => 0,
+        LinuxSchedulerPolicy::SchedFifo => 1,
+        LinuxSchedulerPolicy::SchedRr => 2,
+        LinuxSchedulerPolicy::SchedBatch => 3,
+        LinuxSchedulerPolicy::SchedIso => {
+            return Err(LaunchError::spec("process.scheduler.policy", "Linux has no `SCHED_ISO`"));
+        }
+        LinuxSchedulerPolicy::SchedIdle => 5,
+        LinuxSchedulerPolicy::SchedDeadline => 6,
+    };
+    let flags = scheduler.flags().iter().flatten().fold(0, |flags, flag| {
+        flags
+            | match flag {
+                LinuxSchedulerFlag::SchedResetOnFork => 0x01,
+                LinuxSchedulerFlag::SchedFlagReclaim => 0x02,
+                LinuxSchedulerFlag::SchedFlagDLOverrun => 0x04,
+                LinuxSchedulerFlag::SchedFlagKeepPolicy => 0x08,
+                LinuxSchedulerFlag::SchedFlagKeepParams => 0x10,
+                LinuxSchedulerFlag::SchedFlagUtilClampMin => 0x20,
+                LinuxSchedulerFlag::SchedFlagUtilClampMax => 0x40,
+            }
+    });
+    let priority = u32::try_from(scheduler.priority().unwrap_or(0))
+        .map_err(|_| LaunchError::spec("process.scheduler.priority", "must not be negative"))?;
+    Ok(SchedAttr {
+        policy,
+        flags,
+        nice: scheduler.nice().unwrap_or(0),
+        priority,
+        runtime: scheduler.runtime().unwrap_or(0),
+        deadline: scheduler.deadline().unwrap_or(0),
+        period: scheduler.period().unwrap_or(0),
+    })
+}
+
+/// The argument of `personality(2)` for `linux.personality`.
+///
+/// # Errors
+/// [`LaunchError::Spec`] for flags: the specification reserves them and defines none.
+pub fn personality(personality: &LinuxPersonality) -> Result<u64, LaunchError> {
+    if personality.flags().iter().flatten().next().is_some() {
+        return Err(LaunchError::spec("linux.personality.flags", "no flag is defined"));
+    }
+    Ok(match personality.domain() {
+        LinuxPersonalityDomain::PerLinux => 0,
+        LinuxPersonalityDomain::PerLinux32 => 8,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skiff_oci::runtime::{
+        Capability, LinuxCapabilitiesBuilder, PosixRlimitBuilder, ProcessBuilder, UserBuilder,
+    };
+
+    #[test]
+    fn every_capability_of_the_specification_has_its_kernel_number() {
+        let one = |capability| mask(Some(&[capability].into_iter().collect())).unwrap();
+        assert_eq!(one(Capability::Chown), 1);
+        assert_eq!(one(Capability::SysAdmin), SYS_ADMIN);
+        assert_eq!(one(Capability::CheckpointRestore), 1 << 40);
+        assert_eq!(one(Capability::AuditRead), 1 << 37);
+    }
+
+    #[test]
+    fn the_group_list_contains_the_primary_group_once() {
+        let user = UserBuilder::default().uid(5u32).gid(7u32).additional_gids(vec![9u32, 7]).build().unwrap();
+        let process = ProcessBuilder::default().user(user).cwd("/").build().unwrap();
+        let steps = steps(&process, 0).unwrap();
+        let Some(Step::Identity(identity)) = steps.get(1) else { panic!("{steps:?}") };
+        let groups: Vec<_> = identity.groups.iter().map(|gid| gid.as_raw()).collect();
+        assert_eq!(groups, [7, 9]);
+    }
+
+    #[test]
+    fn sys_admin_is_kept_for_the_filter_but_not_in_the_bounding_set() {
+        let caps = LinuxCapabilitiesBuilder::default()
+            .bounding([Capability::Chown].into_iter().collect::<Capabilities>())
+            .build()
+            .unwrap();
+        let process = ProcessBuilder::default().capabilities(caps).cwd("/").build().unwrap();
+        let steps = steps(&process, SYS_ADMIN).unwrap();
+        assert!(matches!(steps[0], Step::BoundingSet(1)));
+        let Step::Capabilities(sets) = steps[2] else { panic!("{steps:?}") };
+        assert_eq!((sets.permitted & SYS_ADMIN, sets.ambient), (SYS_ADMIN, 0));
+    }
+
+    #[test]
+    fn a_soft_limit_above_the_hard_one_is_refused() {
+        let limit = PosixRlimitBuilder::default()
+            .typ(PosixRlimitType::RlimitNofile)
+            .soft(10u64)
+            .hard(5u64)
+            .build()
+            .unwrap();
+        let process = ProcessBuilder::default().rlimits(vec![limit]).cwd("/").build().unwrap();
+        assert!(rlimits(&process).is_err());
+    }
+}
