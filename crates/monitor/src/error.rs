@@ -150,6 +150,12 @@ impl std::error::Error for Cause {
     }
 }
 
+/// An error with all its causes, as one sentence.
+pub(crate) fn in_one_line(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |cause| cause.source())
+        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// Shows what was left behind, if anything.
 struct Left<'a>(&'a [String]);
 

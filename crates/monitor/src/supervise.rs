@@ -10,15 +10,13 @@ use skiff_sys::{Errno, tty};
 
 use crate::End;
 use crate::caller::Caller;
-use crate::channel::{Channel, Incoming, Order, Report};
+use crate::channel::{Channel, Incoming, Order, Report, Size};
 use crate::hostname::Listener;
 use crate::pump::{Fd, Progress, Pump};
 
 /// What the loop watches over.
 #[derive(Debug)]
-pub(crate) struct Supervisor<'a> {
-    /// The container's init, a child of this process that hasn't been waited for.
-    init: BorrowedFd<'a>,
+pub(crate) struct Supervisor {
     streams: Streams,
     /// The process that the user started, until it is gone.
     front: Option<Channel>,
@@ -61,6 +59,14 @@ impl Terminal {
         Fd::Own(Rc::clone(&self.master))
     }
 
+    /// Sets the window's size; the kernel tells the program in front of it, if it has changed.
+    ///
+    /// # Errors
+    /// Those of `ioctl_tty(2)`.
+    pub(crate) fn resize(&self, size: Size) -> Result<(), Errno> {
+        tty::set_size(&self.master, size.into())
+    }
+
     /// Opens the other end anew after a hang-up in the container (`vhangup(2)`, as `login` does it).
     fn reconnect(&mut self) -> Result<(), Errno> {
         self.peer = None;
@@ -80,39 +86,29 @@ enum Event {
     Init,
 }
 
-impl<'a> Supervisor<'a> {
-    /// Watches over `init` from now on.
-    pub(crate) fn new(
-        init: BorrowedFd<'a>,
-        streams: Streams,
-        front: Channel,
-        caller: Caller,
-        listener: Option<Listener>,
-    ) -> Self {
-        Self { init, streams, front: Some(front), caller, listener, last_signal: None }
+/// In this order: what init wrote before its end is moved before the end is noticed.
+const EVENTS: [Event; 6] =
+    [Event::Stdin, Event::Stdout, Event::Stderr, Event::Listener, Event::Front, Event::Init];
+
+impl Supervisor {
+    /// Serves a container with these `streams` from now on.
+    pub(crate) fn new(streams: Streams, front: Channel, caller: Caller, listener: Option<Listener>) -> Self {
+        Self { streams, front: Some(front), caller, listener, last_signal: None }
     }
 
-    /// Serves the container until its init has ended, and reaps it.
+    /// Serves the container until `init`, a child of this process, has ended, and reaps it.
     ///
     /// # Errors
     /// Those of `poll(2)` and `waitid(2)`; what goes wrong with a stream ends that stream only.
-    pub(crate) fn until_end(&mut self) -> Result<End, Errno> {
+    pub(crate) fn until_end(&mut self, init: BorrowedFd<'_>) -> Result<End, Errno> {
         loop {
-            // Init comes last in the list: what it wrote before its end is moved first.
-            for (event, ready) in self.wait(&[
-                Event::Stdin,
-                Event::Stdout,
-                Event::Stderr,
-                Event::Listener,
-                Event::Front,
-                Event::Init,
-            ])? {
+            for (event, ready) in self.wait(&EVENTS, Some(init))? {
                 match event {
                     Event::Stdin => self.feed()?,
                     Event::Stdout | Event::Stderr => self.drain(event)?,
-                    Event::Front => self.hear_front()?,
+                    Event::Front => self.hear_front(Some(init))?,
                     Event::Listener => self.hear_listener(ready)?,
-                    Event::Init => return self.reap(),
+                    Event::Init => return reap(init),
                 }
             }
         }
@@ -135,9 +131,9 @@ impl<'a> Supervisor<'a> {
             if self.streams.stdout.is_none() && self.streams.stderr.is_none() {
                 return Ok(());
             }
-            for (event, _) in self.wait(&[Event::Stdout, Event::Stderr, Event::Front])? {
+            for (event, _) in self.wait(&[Event::Stdout, Event::Stderr, Event::Front], None)? {
                 match event {
-                    Event::Front => self.hear_front()?,
+                    Event::Front => self.hear_front(None)?,
                     stream => self.drain(stream)?,
                 }
             }
@@ -150,11 +146,11 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Sleeps until one of `events` happens, and returns those that have.
-    fn wait(&self, events: &[Event]) -> Result<Vec<(Event, PollFlags)>, Errno> {
+    fn wait(&self, events: &[Event], init: Option<BorrowedFd<'_>>) -> Result<Vec<(Event, PollFlags)>, Errno> {
         let mut waiting = Vec::with_capacity(events.len());
         let mut fds = Vec::with_capacity(events.len());
         for event in events {
-            if let Some((fd, flags)) = self.interest(*event) {
+            if let Some((fd, flags)) = self.interest(*event, init) {
                 waiting.push(*event);
                 fds.push(PollFd::from_borrowed_fd(fd, flags));
             }
@@ -167,14 +163,18 @@ impl<'a> Supervisor<'a> {
         Ok(waiting.into_iter().zip(ready).filter(|(_, ready)| !ready.is_empty()).collect())
     }
 
-    fn interest(&self, event: Event) -> Option<(BorrowedFd<'_>, PollFlags)> {
+    fn interest<'s>(
+        &'s self,
+        event: Event,
+        init: Option<BorrowedFd<'s>>,
+    ) -> Option<(BorrowedFd<'s>, PollFlags)> {
         match event {
             Event::Stdin => self.streams.stdin.as_ref().map(Pump::interest),
             Event::Stdout => self.streams.stdout.as_ref().map(Pump::interest),
             Event::Stderr => self.streams.stderr.as_ref().map(Pump::interest),
             Event::Front => self.front.as_ref().map(|front| (front.as_fd(), PollFlags::IN)),
             Event::Listener => self.listener.as_ref().map(|listener| (listener.as_fd(), PollFlags::IN)),
-            Event::Init => Some((self.init, PollFlags::IN)),
+            Event::Init => init.map(|init| (init, PollFlags::IN)),
         }
     }
 
@@ -219,13 +219,13 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    fn hear_front(&mut self) -> Result<(), Errno> {
+    fn hear_front(&mut self, init: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
         let Some(front) = &self.front else { return Ok(()) };
         match front.receive_order() {
             Ok(Incoming::Nothing) => {}
             Ok(Incoming::Message(Order::Signal(received))) => {
                 self.last_signal = Some(received);
-                match signal::send(self.init, received.signal) {
+                match init.map_or(Ok(()), |init| signal::send(init, received.signal)) {
                     // It has just ended; the loop is about to see it.
                     Err(Errno::SRCH) => {}
                     other => other?,
@@ -233,7 +233,7 @@ impl<'a> Supervisor<'a> {
             }
             Ok(Incoming::Message(Order::Resize(size))) => {
                 if let Some(terminal) = &self.streams.terminal {
-                    tty::set_size(&terminal.master, size.into())?;
+                    terminal.resize(size)?;
                 }
             }
             Ok(Incoming::Closed) | Err(_) => self.lose_front()?,
@@ -263,24 +263,24 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    fn reap(&self) -> Result<End, Errno> {
-        loop {
-            match waitid(WaitId::PidFd(self.init), WaitIdOptions::EXITED) {
-                Err(Errno::INTR) => {}
-                other => {
-                    let status = other?.ok_or(Errno::CHILD)?;
-                    return Ok(End::from_wait(status.exit_status(), status.terminating_signal()));
-                }
-            }
-        }
-    }
-
     /// Tells the front, if there is one. That it has died is seen when its end of the channel closes.
     fn tell(&mut self, report: &Report) {
         if let Some(front) = &self.front
             && front.send_report(report).is_err()
         {
             self.front = None;
+        }
+    }
+}
+
+fn reap(init: BorrowedFd<'_>) -> Result<End, Errno> {
+    loop {
+        match waitid(WaitId::PidFd(init), WaitIdOptions::EXITED) {
+            Err(Errno::INTR) => {}
+            other => {
+                let status = other?.ok_or(Errno::CHILD)?;
+                return Ok(End::from_wait(status.exit_status(), status.terminating_signal()));
+            }
         }
     }
 }

@@ -56,8 +56,8 @@ impl Stage {
     fn serve(&mut self) -> (End, Option<Received>) {
         let streams = std::mem::take(&mut self.streams);
         let monitor = self.monitor.take().unwrap();
-        let mut supervisor = Supervisor::new(self.init.as_fd(), streams, monitor, Caller::as_it_is(), None);
-        let end = supervisor.until_end().unwrap();
+        let mut supervisor = Supervisor::new(streams, monitor, Caller::as_it_is(), None);
+        let end = supervisor.until_end(self.init.as_fd()).unwrap();
         supervisor.deliver_rest().unwrap();
         (end, supervisor.into_front().1)
     }
@@ -136,9 +136,9 @@ fn without_its_front_the_container_lives_on_and_nobody_holds_the_callers_pipes()
     let streams = std::mem::take(&mut stage.streams);
     let (monitor, init) = (stage.monitor.take().unwrap(), stage.init);
     drop(front);
-    let mut supervisor = Supervisor::new(init.as_fd(), streams, monitor, Caller::as_it_is(), None);
+    let mut supervisor = Supervisor::new(streams, monitor, Caller::as_it_is(), None);
     // A megabyte is more than all pipes: it goes nowhere, and stdin is at its end.
-    assert_eq!(supervisor.until_end().unwrap(), End::Exited(5));
+    assert_eq!(supervisor.until_end(init.as_fd()).unwrap(), End::Exited(5));
     supervisor.deliver_rest().unwrap();
     assert!(supervisor.into_front().0.is_none());
     let mut rest = Vec::new();
@@ -183,7 +183,7 @@ fn on_terminal(script: &str) -> (Stage, Rc<OwnedFd>) {
 #[test]
 fn a_terminal_passes_bytes_sizes_and_signals_of_its_keys() {
     let (mut stage, _) = on_terminal("trap 'stty size; exit 4' WINCH; echo ready; while :; do read x; done");
-    let size = crate::channel::Size { rows: 11, columns: 22, x_pixels: 0, y_pixels: 0 };
+    let size = Size { rows: 11, columns: 22, x_pixels: 0, y_pixels: 0 };
     let mut stdout = stage.stdout.take().unwrap();
     let front = crate::channel::tests::from_fd(stage.front.as_fd().try_clone_to_owned().unwrap());
     std::thread::scope(|scope| {
