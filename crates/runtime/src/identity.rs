@@ -262,8 +262,13 @@ mod tests {
 
     #[test]
     fn sys_admin_is_kept_for_the_filter_but_not_in_the_bounding_set() {
+        // The builder's own defaults are three capabilities in every set.
         let caps = LinuxCapabilitiesBuilder::default()
             .bounding([Capability::Chown].into_iter().collect::<Capabilities>())
+            .permitted(Capabilities::new())
+            .effective(Capabilities::new())
+            .inheritable(Capabilities::new())
+            .ambient([Capability::Chown].into_iter().collect::<Capabilities>())
             .build()
             .unwrap();
         let process = ProcessBuilder::default().capabilities(caps).cwd("/").build().unwrap();

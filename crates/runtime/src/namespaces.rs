@@ -138,8 +138,11 @@ mod tests {
         let namespaces: Vec<_> = entries
             .iter()
             .map(|(kind, path)| {
-                let builder = LinuxNamespaceBuilder::default().typ(*kind);
-                path.map_or(builder.clone(), |path| builder.path(path)).build().unwrap()
+                let mut builder = LinuxNamespaceBuilder::default().typ(*kind);
+                if let Some(path) = path {
+                    builder = builder.path(path);
+                }
+                builder.build().unwrap()
             })
             .collect();
         LinuxBuilder::default().namespaces(namespaces).build().unwrap()

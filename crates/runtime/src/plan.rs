@@ -432,3 +432,6 @@ fn program(process: &Process) -> Result<Program, LaunchError> {
         envp: strings("process.env", env)?,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,7 @@ impl Child<'_> {
         let master = open_in_root(self.root()?, c"/dev/pts/ptmx", flags, Mode::empty())?;
         const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
         let stat = rustix::fs::fstat(&master)?;
-        let is_devpts = i64::from(rustix::fs::fstatfs(&master)?.f_type) == DEVPTS_SUPER_MAGIC;
+        let is_devpts = rustix::fs::fstatfs(&master)?.f_type == DEVPTS_SUPER_MAGIC;
         if is_devpts && FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice {
             Ok(master)
         } else {
