@@ -2,5 +2,7 @@
 
 mod family;
 mod framework;
+mod hostname;
 mod process;
+mod seccomp;
 mod terminal;

@@ -93,10 +93,12 @@ fn job_control_works_inside() {
     pty.send("\x1a");
     pty.expect("Stopped");
     pty.expect("ready> ");
-    pty.send("fg; echo code=$?\r");
-    // The shell says what it continues, and only then is the job in the foreground.
-    pty.expect("sleep 1000'\r\n");
+    pty.send("fg\r");
+    // The shell says what it continues once that is in the foreground.
+    pty.expect("exec sleep 1000");
     pty.send("\x03");
+    pty.expect("ready> ");
+    pty.send("echo code=$?\r");
     pty.expect("code=130\r\n");
     pty.send("exit 9\r");
     assert_eq!(pty.wait().0, 9);
