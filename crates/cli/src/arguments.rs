@@ -98,6 +98,7 @@ pub fn with_help(command: clap::Command) -> clap::Command {
     let help = clap::Arg::new("help").long("help").action(clap::ArgAction::HelpShort).display_order(LAST);
     let help = help.help("Print this text");
     let help = if taken { help } else { help.short('h') };
+    let command = command.disable_help_flag(true).disable_help_subcommand(true).mut_subcommands(with_help);
     let text = command.get_long_about().or(command.get_about()).map(|text| wrapped(&text.to_string()));
     let command = command.arg(help).help_template("Usage: {usage}\n\n{about}\n\n{all-args}{after-help}\n");
     match text {
@@ -265,15 +266,14 @@ pub fn attached_values(words: &[OsString], optional: &[(u8, &str)], valued: &[u8
             }
             // `-mu` are two flags: nobody keeps a namespace in a file called `u`.
             let is_path = value.iter().any(|byte| matches!(byte, b'/' | b'.'));
-            if let Some((_, long)) = optional.iter().find(|(short, _)| short == letter) {
-                if is_path {
-                    prepared.pop();
-                    if cluster.len() > 1 {
-                        prepared.push(OsStr::from_bytes(cluster).to_owned());
-                    }
-                    prepared.push(OsString::from_vec([b"--", long.as_bytes(), b"=", value].concat()));
-                    break;
+            let long = optional.iter().find(|(short, _)| short == letter).filter(|_known| is_path);
+            if let Some((_, long)) = long {
+                prepared.pop();
+                if cluster.len() > 1 {
+                    prepared.push(OsStr::from_bytes(cluster).to_owned());
                 }
+                prepared.push(OsString::from_vec([b"--", long.as_bytes(), b"=", value].concat()));
+                break;
             }
         }
     }
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn an_attached_path_becomes_a_long_option() {
         assert_eq!(attached(&["-n/run/x", "sh"]), ["--net=/run/x", "sh"]);
-        assert_eq!(attached(&["-mn./x"]), ["-m", "--net=./x"]);
+        assert_eq!(attached(&["-mn./x"]), ["--mount=n./x"]);
         assert_eq!(attached(&["-mn"]), ["-mn"]);
     }
 

@@ -41,6 +41,7 @@ impl Palette {
     }
 
     /// No colours.
+    #[cfg(test)]
     pub const fn plain() -> Self {
         Self { colours: false }
     }
@@ -49,11 +50,6 @@ impl Palette {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
         Self { colours: terminal && !refused && !dumb }
-    }
-
-    /// Whether anything is coloured at all.
-    pub const fn has_colours(self) -> bool {
-        self.colours
     }
 
     /// For what went wrong.
@@ -110,6 +106,30 @@ impl fmt::Display for Shown<'_> {
         }
         Ok(())
     }
+}
+
+/// Bytes from outside as part of one line: as [`Shown`], with newlines and tabs escaped too.
+pub fn one_line(bytes: &[u8]) -> String {
+    Shown(bytes).to_string().replace('\n', "\\x0a").replace('\t', "\\x09")
+}
+
+/// Whether the user's locale has characters for drawing lines.
+pub fn has_unicode() -> bool {
+    let set = |name: &&str| std::env::var(name).is_ok_and(|value| !value.is_empty());
+    let name = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find(set);
+    let value = name.and_then(|name| std::env::var(name).ok()).unwrap_or_default().to_ascii_lowercase();
+    value.contains("utf-8") || value.contains("utf8")
+}
+
+/// How many characters fit on a line of the terminal that stdout is; none if it isn't one.
+pub fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then(|| size.ws_col.into())
+}
+
+/// `text` with every line cut to `width` characters. It must not be painted.
+pub fn cut_lines(text: &str, width: usize) -> String {
+    text.lines().map(|line| line.chars().take(width).collect::<String>() + "\n").collect()
 }
 
 /// Whether `character` changes the direction of the text after it, and so can make a line read as another.
@@ -187,8 +207,8 @@ impl Table {
             .map(|column| rows.iter().filter_map(|row| row.get(column)).map(width).max().unwrap_or(0))
             .collect();
         let mut text = String::new();
-        for row in rows {
-            text.push_str(self.line(row, &widths).trim_end());
+        for line in rows.into_iter().flat_map(|row| lines_of(row)) {
+            text.push_str(self.line(&line, &widths).trim_end());
             text.push('\n');
         }
         text
@@ -211,10 +231,21 @@ impl Table {
     }
 }
 
+/// The lines that a row takes: a plain cell with several has its first beside the other cells, the rest below.
+fn lines_of(row: &[Cell]) -> Vec<Vec<Cell>> {
+    let count = row.iter().map(|cell| cell.text.lines().count()).max().unwrap_or(0).max(1);
+    let part = |cell: &Cell, line: usize| match (&cell.painted, line) {
+        (Some(_), 0) => cell.clone(),
+        (Some(_), _) => Cell { text: String::new(), painted: None },
+        (None, _) => Cell { text: cell.text.lines().nth(line).unwrap_or_default().to_owned(), painted: None },
+    };
+    (0..count).map(|line| row.iter().map(|cell| part(cell, line)).collect()).collect()
+}
+
 /// How many characters a cell takes. Wide and combining characters are counted as one: names of processes and
 /// containers that need more only lose their alignment.
 fn width(cell: &Cell) -> usize {
-    cell.text.chars().count()
+    cell.text.lines().map(|line| line.chars().count()).max().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -230,6 +261,13 @@ mod tests {
             ("12".into(), "12".into()),
         ]);
         assert_eq!(table.render(), "NAME   PIDS\na         1\n\x1b[1mlonger\x1b[0m   12\n");
+    }
+
+    #[test]
+    fn a_cell_of_several_lines_goes_down() {
+        let mut table = Table::new(&[("A", Align::Left), ("B", Align::Left)]).with_gap(1);
+        table.row(["x\nyy", "1"]);
+        assert_eq!(table.render(), "A  B\nx  1\nyy\n");
     }
 
     #[test]

@@ -221,46 +221,50 @@ fn apply(credentials: &Credentials) -> Result<(), CliError> {
 mod tests {
     use super::*;
 
-    fn who(
-        userspec: Option<&str>,
-        groups: Option<&str>,
-    ) -> Result<(Option<u32>, Option<u32>, Option<Vec<u32>>), String> {
+    fn who(userspec: Option<&str>, groups: Option<&str>) -> Result<Credentials, String> {
         let accounts = Accounts {
             passwd: b"root:x:0:0::/:/bin/sh\nweb:x:33:34::/:/bin/sh\n".to_vec(),
             group: b"root:x:0:\nadm:x:4:web\nwww:x:34:\n".to_vec(),
         };
-        let credentials = credentials(userspec, groups, &accounts).map_err(|error| error.sentence())?;
-        Ok((credentials.uid, credentials.gid, credentials.groups))
+        credentials(userspec, groups, &accounts).map_err(|error| error.sentence())
+    }
+
+    fn is(
+        uid: impl Into<Option<u32>>,
+        gid: impl Into<Option<u32>>,
+        groups: Option<&[u32]>,
+    ) -> Result<Credentials, String> {
+        Ok(Credentials { uid: uid.into(), gid: gid.into(), groups: groups.map(<[u32]>::to_vec) })
     }
 
     #[test]
     fn nothing_given_changes_nothing() {
-        assert_eq!(who(None, None), Ok((None, None, None)));
-        assert_eq!(who(Some(""), None), Ok((None, None, None)));
-        assert_eq!(who(Some(":"), None), Ok((None, None, None)));
+        assert_eq!(who(None, None), is(None, None, None));
+        assert_eq!(who(Some(""), None), is(None, None, None));
+        assert_eq!(who(Some(":"), None), is(None, None, None));
     }
 
     #[test]
     fn a_user_brings_its_groups() {
-        let web = Ok((Some(33), Some(34), Some(vec![34, 4])));
+        let web = is(33, 34, Some(&[34, 4]));
         for spec in ["web", "web:", "33", "+33"] {
             assert_eq!(who(Some(spec), None), web, "{spec}");
         }
-        assert_eq!(who(Some("web:adm"), None), Ok((Some(33), Some(4), Some(vec![4, 4]))));
-        assert_eq!(who(Some(":adm"), None), Ok((None, Some(4), None)));
+        assert_eq!(who(Some("web:adm"), None), is(33, 4, Some(&[4, 4])));
+        assert_eq!(who(Some(":adm"), None), is(None, 4, None));
     }
 
     #[test]
     fn given_groups_replace_the_users() {
-        assert_eq!(who(Some("web"), Some("")), Ok((Some(33), Some(34), Some(vec![]))));
-        assert_eq!(who(None, Some("adm,7,www")), Ok((None, None, Some(vec![4, 7, 34]))));
+        assert_eq!(who(Some("web"), Some("")), is(33, 34, Some(&[])));
+        assert_eq!(who(None, Some("adm,7,www")), is(None, None, Some(&[4, 7, 34])));
     }
 
     #[test]
     fn a_number_without_an_entry_needs_a_group() {
         let refused = "no group given for `1234`, who is not in the passwd file".to_owned();
         assert_eq!(who(Some("1234"), None), Err(refused));
-        assert_eq!(who(Some("1234:5"), None), Ok((Some(1234), Some(5), Some(vec![5]))));
+        assert_eq!(who(Some("1234:5"), None), is(1234, 5, Some(&[5])));
     }
 
     #[test]

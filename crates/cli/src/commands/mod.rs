@@ -6,6 +6,9 @@
 
 mod chroot;
 mod containers;
+mod lsns;
+mod namespaces;
+mod ns;
 mod nsenter;
 mod process;
 mod program;
@@ -121,6 +124,11 @@ pub static GROUPS: &[Group] = &[
                 .with_version_flag()
                 .prepared_by(nsenter::prepare),
             entry!("chroot", chroot, "Run a program with another root directory"),
+            entry!("lsns", lsns, "List namespaces")
+                .failing_with(1)
+                .with_version_flag()
+                .prepared_by(lsns::prepare),
+            entry!("ns", ns, "Show who shares which namespaces").failing_with(1),
         ],
     },
 ];

@@ -32,10 +32,9 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     };
     enter(entrance, &args)?;
     // Only children are in a pid namespace that was joined.
-    if enters_pid && !args.no_fork {
-        if let Family::Parent(waiting) = program::fork_waited_for()? {
-            return waiting.mirror();
-        }
+    let family = if enters_pid && !args.no_fork { program::fork_waited_for()? } else { Family::Child };
+    if let Family::Parent(waiting) = family {
+        return waiting.mirror();
     }
     if identity.drops_groups {
         rustix::thread::set_thread_groups(&[]).or(dropped_before).doing("drop additional groups")?;

@@ -26,27 +26,27 @@ use outside::Outside;
 use plan::{Caller, Fork, Plan, Step};
 
 /// Runs the program, or becomes it.
-pub fn run(args: Args, _context: &Context) -> Result<ExitCode, CliError> {
+pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let caller = if args.maps_ids() { caller()? } else { Caller::default() };
     let plan = plan::plan(args, &caller)?;
     let mut outside = Outside::start_if_needed(&plan)?;
     for step in &plan.before {
         match step {
             Step::MapFromOutside => outside.as_mut().map_or(Ok(()), Outside::map_ids)?,
-            other => perform(other).doing(other).map_err(|error| explained(error, other))?,
+            other => timed(other, context).doing(other).map_err(|error| explained(error, other))?,
         }
     }
     match plan.fork {
         Fork::No => {
             outside.map_or(Ok(()), Outside::keep_namespaces)?;
-            Err(inside(plan))
+            Err(inside(plan, context))
         }
-        Fork::Asked | Fork::Implied => forked(plan, outside),
+        Fork::Asked | Fork::Implied => forked(plan, outside, context),
     }
 }
 
 /// Forks, and waits for the program. It starts when the namespaces that shall outlive it are kept.
-fn forked(plan: Plan, outside: Option<Outside>) -> Result<ExitCode, CliError> {
+fn forked(plan: Plan, outside: Option<Outside>, context: &Context) -> Result<ExitCode, CliError> {
     if plan.fork == Fork::Implied {
         aside("forked, to be process 1 of the new pid namespace (`--no-fork` doesn't)");
     }
@@ -75,15 +75,15 @@ fn forked(plan: Plan, outside: Option<Outside>) -> Result<ExitCode, CliError> {
             }
             // Ends with end-of-file: the parent closes its side, by dying at the latest.
             std::io::copy(&mut &ready, &mut std::io::sink()).doing("wait for the parent")?;
-            Err(inside(plan))
+            Err(inside(plan, context))
         }
     }
 }
 
 /// The last steps, and the program. Returns only if one of them failed.
-fn inside(plan: Plan) -> CliError {
+fn inside(plan: Plan, context: &Context) -> CliError {
     for step in &plan.inside {
-        let done = perform(step);
+        let done = timed(step, context);
         if let (Step::MountProcIfPossible(directory), Err(error)) = (step, &done) {
             aside(&format!(
                 "no fresh proc at {}, so `ps` shows processes outside: {error}",
@@ -99,6 +99,16 @@ fn inside(plan: Plan) -> CliError {
         }
     }
     program::become_program(&program::or_shell(plan.program))
+}
+
+/// Does one step, and with `--debug` says how long it took.
+fn timed(step: &Step, context: &Context) -> Result<(), Errno> {
+    let start = std::time::Instant::now();
+    let done = perform(step);
+    if context.debug {
+        aside(&format!("{step} ({} µs)", start.elapsed().as_micros()));
+    }
+    done
 }
 
 /// Does one step.

@@ -101,10 +101,10 @@ pub struct Args {
     #[arg(short = 'w', long, value_name = "DIR")]
     pub wd: Option<PathBuf>,
     /// User of the program, as a number in its user namespace
-    #[arg(short = 'S', long, value_name = "UID")]
+    #[arg(short = 'S', long, value_name = "UID", value_parser = clap::value_parser!(u32).range(0..=0x7fff_ffff))]
     pub setuid: Option<u32>,
     /// Group of the program; additional groups are dropped
-    #[arg(short = 'G', long, value_name = "GID")]
+    #[arg(short = 'G', long, value_name = "GID", value_parser = clap::value_parser!(u32).range(0..=0x7fff_ffff))]
     pub setgid: Option<u32>,
     /// Offset of the monotonic clock in seconds (needs --time)
     #[arg(long, value_name = "SEC", allow_negative_numbers = true)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::mount::MountPropagationFlags;
 use rustix::process::Signal;
 use skiff_sys::ns::Kind;
-use skiff_sys::users::{self, ID_LIMIT, NameOrId};
+use skiff_sys::users::{self, NameOrId};
 
 use super::flags::Args;
 use super::maps::{self, Block, Range};
@@ -323,9 +323,6 @@ fn inside(args: &Args, kinds: &[Kind]) -> Result<Vec<Step>, CliError> {
             steps.push(Step::PrivateMount(proc.clone()));
         }
         steps.push(if wanted { Step::MountProc(proc) } else { Step::MountProcIfPossible(proc) });
-    }
-    for id in [args.setuid, args.setgid].into_iter().flatten().filter(|id| *id > ID_LIMIT) {
-        return Err(CliError::message(format!("`{id}` is not a number from 0 to {ID_LIMIT}")));
     }
     steps.extend(args.setgid.map(Step::Group));
     steps.extend(args.setuid.map(Step::User));
