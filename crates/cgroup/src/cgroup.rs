@@ -10,11 +10,12 @@ use skiff_sys::bpf::{DeviceProgram, Instruction};
 use crate::controller::{Controller, Controllers};
 use crate::error::Error;
 use crate::file::{self, Dir};
-use crate::layout::{Layout, Version};
+use crate::layout::{Hierarchy, Layout, Version};
 use crate::path::CgroupPath;
 use crate::plan::{Current, IfMissing, Plan, Warning, Write, plan};
 use crate::populate;
 use crate::resources::{Limit, Resources};
+use crate::scheduler;
 
 /// Controllers that every group gets where they exist: those that count, stop and restrict. A cpuset costs as
 /// much as all others together (the kernel rebuilds its scheduling domains), so it comes with its limit only.
@@ -76,7 +77,7 @@ impl Cgroup {
         let layout = layout.clone().with_private(resources.controllers())?;
         let planned = plan(&layout, resources, Current::Fresh)?;
         let wanted = ALWAYS.union(resources.controllers());
-        let hierarchies = hierarchies_for(&layout, wanted, &planned);
+        let hierarchies = hierarchies_for(&layout, resources, ALWAYS);
         let mut group = Self { layout, path: path.clone(), nodes: Vec::new(), made_ancestors: Vec::new() };
         match group.fill(&hierarchies, wanted, resources, planned) {
             Ok(applied) => Ok((group, applied)),
@@ -89,7 +90,7 @@ impl Cgroup {
     /// # Errors
     /// [`Error::NotFound`] when no hierarchy has it.
     pub fn open(layout: &Layout, path: &CgroupPath) -> Result<Self, Error> {
-        let layout = layout.clone().with_private(populate::hidden(layout)?)?;
+        let layout = populate::with_hidden(layout)?;
         let mut nodes = Vec::new();
         for (index, hierarchy) in layout.hierarchies().iter().enumerate() {
             let dir = Dir::new(hierarchy, path.as_str());
@@ -101,6 +102,13 @@ impl Cgroup {
             return Err(Error::NotFound { path: path.to_string() });
         }
         Ok(Self { layout, path: path.clone(), nodes, made_ancestors: Vec::new() })
+    }
+
+    /// The hierarchies in which [`Cgroup::create`] makes a group with `resources`: for those who must know its
+    /// directories before it is there. Private hierarchies (see [`Layout::with_private`]) are not among them.
+    pub fn hierarchies<'a>(layout: &'a Layout, resources: &Resources) -> Vec<&'a Hierarchy> {
+        let indices = hierarchies_for(layout, resources, ALWAYS);
+        indices.iter().filter_map(|index| layout.hierarchies().get(*index)).collect()
     }
 
     /// Its path below the root of each hierarchy.
@@ -134,7 +142,7 @@ impl Cgroup {
         let planned = plan(&self.layout, resources, current)?;
         self.check_usage(resources)?;
         let wanted = resources.controllers();
-        let hierarchies = hierarchies_for(&self.layout, wanted, &planned);
+        let hierarchies = hierarchies_for(&self.layout, resources, Controllers::NONE);
         let new = hierarchies.iter().any(|hierarchy| self.node(*hierarchy).is_none());
         let members = if new { self.procs()? } else { Vec::new() };
         let applied = self.fill(&hierarchies, wanted, resources, planned)?;
@@ -283,7 +291,12 @@ impl Cgroup {
                 populate::copy_cpuset(&dir, &resources.cpuset)?;
             }
         }
-        self.perform(planned)
+        let mut applied = self.perform(planned)?;
+        let has_weight = resources.io.weight.is_some() || !resources.io.weight_device.is_empty();
+        if has_weight && !applied.warnings.contains(&Warning::BlockWeight) && !scheduler::is_bfq_in_use()? {
+            applied.warnings.push(Warning::BlockWeightWithoutEffect);
+        }
+        Ok(applied)
     }
 
     /// Writes what is planned, and attaches the device filter.
@@ -393,7 +406,7 @@ impl Cgroup {
     fn limit(&self, controller: Controller, v1: &str, v2: &str) -> Result<Limit, Error> {
         let Some(dir) = self.dir_of(controller) else { return Ok(Limit::Unlimited) };
         let file = if dir.hierarchy().version() == Version::V1 { v1 } else { v2 };
-        Ok(dir.read(file)?.trim_end().parse().map_or(Limit::Unlimited, Limit::At))
+        Ok(Limit::from_file(&dir.read(file)?).unwrap_or(Limit::Unlimited))
     }
 
     /// OCI's `checkBeforeUpdate`: v2 would kill to get below a new memory limit.
@@ -430,16 +443,18 @@ pub(crate) fn procs_of(dir: &Dir) -> Result<Vec<Pid>, Error> {
     Ok(text.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw)).collect())
 }
 
-/// The hierarchies that a group with these limits has a part in.
-fn hierarchies_for(layout: &Layout, wanted: Controllers, planned: &Plan) -> Vec<usize> {
+/// The hierarchies that a group with these limits has a part in, and those of `besides`.
+fn hierarchies_for(layout: &Layout, resources: &Resources, besides: Controllers) -> Vec<usize> {
+    let wanted = besides.union(resources.controllers());
     let mut hierarchies: Vec<usize> = (0..layout.hierarchies().len())
         .filter(|&index| {
-            let Some(hierarchy) = layout.hierarchies().get(index) else { return false };
-            let is_written = planned.writes.iter().any(|write| write.hierarchy == index);
-            is_written || !hierarchy.controllers().intersection(wanted).is_empty()
+            let hierarchy = layout.hierarchies().get(index);
+            hierarchy.is_some_and(|found| !found.controllers().intersection(wanted).is_empty())
         })
         .collect();
-    let needs_unified = planned.filter.is_some() || hierarchies.is_empty();
+    let has_filter = !resources.devices.is_empty() && layout.hierarchy_of(Controller::Devices).is_none();
+    let has_core_file = resources.unified.keys().any(|file| file.starts_with("cgroup."));
+    let needs_unified = has_filter || has_core_file || (hierarchies.is_empty() && !besides.is_empty());
     if let Some((unified, _)) =
         layout.unified().filter(|(index, _)| needs_unified && !hierarchies.contains(index))
     {
@@ -458,7 +473,7 @@ fn make(dir: &Dir, made_ancestors: &mut Vec<Dir>) -> Result<bool, Error> {
             dir.make().map(|()| true).map_err(failed)
         }
         Err(Errno::EXIST) => {
-            let is_used = !procs_of(dir)?.is_empty() || populate::has_children(dir)?;
+            let is_used = !procs_of(dir)?.is_empty() || !dir.children()?.is_empty();
             if is_used { Err(Error::InUse { path: dir.shown() }) } else { Ok(false) }
         }
         Err(source) => Err(failed(source)),

@@ -3,7 +3,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir as Listing, FileType, Mode, OFlags, mkdirat, openat, unlinkat};
 use skiff_sys::Errno;
 
 use crate::error::Error;
@@ -119,6 +119,38 @@ impl Dir {
             Err(Error::Read { source: Errno::NOENT, .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Names of the files and groups in the directory; none when it is gone.
+    pub(crate) fn files(&self) -> Result<Vec<String>, Error> {
+        self.entries().map(|entries| entries.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The groups in this one; none when it is gone.
+    pub(crate) fn children(&self) -> Result<Vec<Self>, Error> {
+        let entries = self.entries()?.into_iter();
+        Ok(entries
+            .filter(|(_, kind)| *kind == FileType::Directory)
+            .map(|(name, _)| self.child(&name))
+            .collect())
+    }
+
+    fn entries(&self) -> Result<Vec<(String, FileType)>, Error> {
+        let failed = |source| Error::Read { path: self.shown(), source };
+        let fd = match self.open_dir() {
+            Ok(fd) => fd,
+            Err(Error::Open { source: Errno::NOENT, .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut entries = Vec::new();
+        for entry in Listing::new(fd).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_string_lossy();
+            if name != "." && name != ".." {
+                entries.push((name.into_owned(), entry.file_type()));
+            }
+        }
+        Ok(entries)
     }
 
     /// The error of a refused write.

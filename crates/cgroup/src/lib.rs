@@ -13,13 +13,18 @@ mod convert;
 mod devices;
 mod error;
 mod file;
+mod freeze;
 mod layout;
 mod membership;
 mod path;
 mod plan;
 mod populate;
 mod private;
+mod remove;
 mod resources;
+mod scheduler;
+mod stats;
+mod wait;
 
 pub use cgroup::{Applied, Cgroup};
 pub use controller::{Controller, Controllers};
@@ -31,3 +36,4 @@ pub use plan::{Current, IfMissing, Plan, Warning, Write, plan};
 pub use resources::{
     Cpu, Cpuset, DeviceNumber, Idle, Io, Limit, Memory, OomKill, Rate, Rdma, Resources, Throttle,
 };
+pub use stats::{CpuStats, HugetlbStats, IoStats, MemoryStats, PidsStats, Stats};

@@ -1,7 +1,6 @@
 //! What a new group needs around it before it can be used: ancestors, a cpuset with something in it, and on v2
 //! the controllers that its ancestors must give away.
 
-use rustix::fs::{Dir as Listing, FileType};
 use skiff_sys::Errno;
 
 use crate::controller::{Controller, Controllers};
@@ -78,44 +77,25 @@ pub(crate) fn enable_controllers(dir: &Dir, wanted: Controllers, made: &mut Vec<
     Ok(())
 }
 
-/// Names of the groups in `dir`.
-pub(crate) fn children(dir: &Dir) -> Result<Vec<String>, Error> {
-    let failed = |source| Error::Read { path: dir.shown(), source };
-    let fd = match dir.open_dir() {
-        Ok(fd) => fd,
-        Err(Error::Open { source: Errno::NOENT, .. }) => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut names = Vec::new();
-    for entry in Listing::read_from(&fd).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name().to_string_lossy();
-        if entry.file_type() == FileType::Directory && name != "." && name != ".." {
-            names.push(name.into_owned());
-        }
-    }
-    Ok(names)
-}
-
-/// True when `dir` has groups in it.
-pub(crate) fn has_children(dir: &Dir) -> Result<bool, Error> {
-    children(dir).map(|names| !names.is_empty())
-}
-
-/// Controllers with a v1 hierarchy that is mounted nowhere we can see: made by [`private::mount`], here or in
-/// another Skiff, and kept alive by the groups in it.
-pub(crate) fn hidden(layout: &Layout) -> Result<Controllers, Error> {
+/// The layout with the v1 hierarchies that are mounted nowhere we can see: made by [`private::mount`], here or
+/// in another Skiff, and kept alive by the groups in them.
+pub(crate) fn with_hidden(layout: &Layout) -> Result<Layout, Error> {
     let text = match file::read_proc("/proc/cgroups") {
         Ok(text) => text,
         // Kernels without v1 need not have the file.
-        Err(Error::Read { source: Errno::NOENT, .. }) => return Ok(Controllers::NONE),
+        Err(Error::Read { source: Errno::NOENT, .. }) => return Ok(layout.clone()),
         Err(error) => return Err(error),
     };
-    Ok(active(&text)
-        .intersection(private::MOUNTABLE)
-        .iter()
-        .filter(|controller| layout.hierarchy_of(*controller).is_none())
-        .collect())
+    let mut layout = layout.clone();
+    for controller in active(&text).intersection(private::MOUNTABLE).iter() {
+        match layout.clone().with_private(Controllers::of(&[controller])) {
+            Ok(more) => layout = more,
+            // In a hierarchy with others, in another mount namespace: no group of ours can be there.
+            Err(Error::Mount { source: Errno::BUSY, .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(layout)
 }
 
 /// The controllers that `/proc/cgroups` shows in a v1 hierarchy: those whose hierarchy is not 0, the v2 tree.

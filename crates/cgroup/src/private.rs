@@ -14,12 +14,28 @@ use skiff_sys::Errno;
 
 use crate::controller::{Controller, Controllers};
 use crate::error::Error;
+use crate::wait::Backoff;
 
 /// Controllers that exist on v1 only, so that taking them takes nothing from a v2 tree.
 pub(crate) const MOUNTABLE: Controllers = Controllers::of(&[Controller::NetCls, Controller::NetPrio]);
 
+/// How long a hierarchy that is just going away is waited for.
+const PATIENCE_MS: u64 = 100;
+
 /// The root of the hierarchy of `controller`, made if the kernel has none.
 pub(crate) fn mount(controller: Controller) -> Result<OwnedFd, Error> {
+    let mut backoff = Backoff::new(PATIENCE_MS);
+    loop {
+        match mount_once(controller) {
+            // Either the last user of the hierarchy has just left, and the kernel is taking it down, or the
+            // controller is mounted together with another one where we can't see it. Only the first passes.
+            Err(Error::Mount { source: Errno::BUSY, .. }) if backoff.pause() => {}
+            other => return other,
+        }
+    }
+}
+
+fn mount_once(controller: Controller) -> Result<OwnedFd, Error> {
     let mounted = || -> Result<OwnedFd, Errno> {
         skiff_sys::fail::point("cgroup.mount")?;
         let context = fsopen("cgroup", FsOpenFlags::FSOPEN_CLOEXEC)?;

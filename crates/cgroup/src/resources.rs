@@ -43,6 +43,22 @@ pub enum Limit {
     Unlimited,
 }
 
+impl Limit {
+    /// Reads a limit as the kernel writes it: a number, `max`, `-1`, or on v1 the largest number of pages there is.
+    pub(crate) fn from_file(text: &str) -> Option<Self> {
+        // PAGE_COUNTER_MAX in bytes, for pages of up to 64 KiB.
+        const LARGEST: u64 = i64::MAX.unsigned_abs() - 0xffff;
+        match text.trim_end() {
+            "max" | "-1" => Some(Self::Unlimited),
+            number => match number.parse() {
+                Ok(number) if number < LARGEST => Some(Self::At(number)),
+                Ok(_) => Some(Self::Unlimited),
+                Err(_) => None,
+            },
+        }
+    }
+}
+
 /// CPU time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cpu {
@@ -190,5 +206,19 @@ impl Resources {
         // `memory.high` needs the memory controller, `cgroup.max.depth` none.
         let files = self.unified.keys().filter_map(|file| file.split_once('.'));
         named.chain(files.filter_map(|(prefix, _)| Controller::from_name(prefix))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_limit_has_many_spellings() {
+        for text in ["max\n", "-1\n", "9223372036854771712\n"] {
+            assert_eq!(Limit::from_file(text), Some(Limit::Unlimited), "{text}");
+        }
+        assert_eq!(Limit::from_file("4096\n"), Some(Limit::At(4096)));
+        assert_eq!(Limit::from_file("x"), None);
     }
 }
