@@ -68,6 +68,12 @@ impl LeakCheck {
         Self { before, scratch, patience }
     }
 
+    /// What is left, a line each, as soon as it is nothing or the patience is over.
+    pub fn settled(&self) -> Vec<String> {
+        let clean = Deadline::after(self.patience).until(|| self.left().is_empty().then_some(()));
+        if clean.is_some() { Vec::new() } else { self.left() }
+    }
+
     /// What is left at this moment, a line each.
     fn left(&self) -> Vec<String> {
         reap();
@@ -123,9 +129,7 @@ impl LeakCheck {
 
 impl Drop for LeakCheck {
     fn drop(&mut self) {
-        let deadline = Deadline::after(self.patience);
-        let clean = deadline.until(|| self.left().is_empty().then_some(()));
-        let mut left = if clean.is_some() { Vec::new() } else { self.left() };
+        let mut left = self.settled();
         left.extend(new(&rules(), &self.before.rules).map(|rule| format!("nftables {rule}")));
         if left.is_empty() {
             return;

@@ -25,7 +25,7 @@ pub struct Skiff {
 /// What all `Skiff`s of one test share. Fields are dropped in this order: check, remove, let the next one in.
 #[derive(Debug)]
 struct Scene {
-    _check: LeakCheck,
+    check: LeakCheck,
     scratch: Scratch,
     _turn: File,
 }
@@ -43,7 +43,7 @@ impl Skiff {
         let before = Snapshot::take();
         let scratch = Scratch::new();
         let check = LeakCheck::new(before, scratch.0.clone(), patience);
-        Self::at("1", Rc::new(Scene { _check: check, scratch, _turn: turn }))
+        Self::at("1", Rc::new(Scene { check, scratch, _turn: turn }))
     }
 
     /// Another skiff on the same machine and in the same test, that shares no directory with this one.
@@ -93,6 +93,12 @@ impl Skiff {
     pub fn tag(&self) -> &str {
         let name = self.scene.scratch.0.file_name().and_then(OsStr::to_str);
         name.expect("the scratch directory has a plain name")
+    }
+
+    /// What is left of everything that this test has done so far, a line each, when exiting processes and the
+    /// kernel have had their time: what the check at the end would complain about.
+    pub fn left(&self) -> Vec<String> {
+        self.scene.check.settled()
     }
 
     /// Imports a busybox image under `name`.
