@@ -217,17 +217,40 @@ fn quiet(_running: &Running, time: Duration) {
 fn when_skiff_is_killed_the_container_lives_on_and_is_cleaned_up_at_its_end() {
     requires!(Root);
     let skiff = Skiff::new();
-    let mount = format!("{}:/work", skiff.scratch().display());
-    let script =
-        "trap '' PIPE; echo ready; while ! test -e /work/go; do echo still; done; echo done >/work/done";
-    let mut running = skiff.command(["run", "--rm", "-i", "-v", &mount, "host", "sh", "-c", script]).spawn();
+    let mut running = until_told(&skiff).spawn();
     running.stdout_until("ready\n");
     running.signal(Signal::KILL);
     running.wait_exit();
     // The caller's pipes are let go of at once, though the container lives: `finish` would fail otherwise.
-    let output = running.finish();
-    assert_eq!(output.status.code(), None);
-    std::fs::write(skiff.scratch().join("go"), "").unwrap();
+    assert_eq!(running.finish().status.code(), None);
+    tell(&skiff);
+}
+
+#[test]
+fn when_the_shell_kills_the_whole_job_the_monitor_is_not_part_of_it() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let shell = r#""$@" </dev/null & read line; kill -9 -- -$!; wait; echo killed"#;
+    let mut running = until_told(&skiff).wrapped(["bash", "-m", "-c", shell, "bash"]).spawn();
+    running.stdout_until("ready\n");
+    running.write("now\n");
+    running.stdout_until("killed\n");
+    assert_eq!(running.wait_exit().code(), Some(0));
+    tell(&skiff);
+}
+
+/// A container that writes all the time and ends when the file `go` is there, with the file `done`.
+fn until_told(skiff: &Skiff) -> Command {
+    let mount = format!("{}:/work", skiff.scratch().display());
+    let script =
+        "trap '' PIPE; echo ready; while ! test -e /work/go; do echo still; done; echo done >/work/done";
+    skiff.command(["run", "--rm", "-i", "-v", &mount, "host", "sh", "-c", script])
+}
+
+/// Lets the container of [`until_told`] end, and waits until it says that it does.
+#[track_caller]
+fn tell(skiff: &Skiff) {
+    std::fs::write(skiff.scratch().join("go"), "").expect("write the file");
     let done = skiff.scratch().join("done");
     Deadline::after(Duration::from_secs(30))
         .until(|| done.exists().then_some(()))

@@ -106,6 +106,29 @@ fn job_control_works_inside() {
 }
 
 #[test]
+fn a_job_in_the_background_that_wants_the_terminal_stops_until_it_gets_it() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let shell =
+        r#""$@" & until jobs | grep -q Stopped; do :; done; echo "its a job"; fg >/dev/null; echo code $?"#;
+    for flags in ["-i", "-it"] {
+        let script = "echo started; read line; echo \"got $line\"; exit 7";
+        let command = skiff.command(["run", "--rm", flags, "host", "sh", "-c", script]);
+        let mut pty = command.wrapped(["bash", "--norc", "-i", "-c", shell, "bash"]).pty(80, 24);
+        if flags == "-i" {
+            // Reads, and only then wants the terminal; with `-t` it wants to set it first thing.
+            pty.expect("started");
+        }
+        pty.send("typed\n");
+        pty.expect("its a job");
+        pty.expect("got typed");
+        pty.expect("code 7");
+        assert_eq!(pty.wait().0, 0, "{flags}");
+        assert!(!is_raw(&pty), "{flags}");
+    }
+}
+
+#[test]
 fn ctrl_c_is_a_key_for_the_container_and_not_the_end_of_skiff() {
     requires!(Root);
     let skiff = Skiff::new();
