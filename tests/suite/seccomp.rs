@@ -194,7 +194,7 @@ fn r14_a_profile_that_cannot_be_applied_stops_the_start() {
 }
 
 #[test]
-fn r07_the_filter_is_the_last_step_and_binds_nothing_but_the_program() {
+fn r14_the_filter_is_the_last_step_and_binds_nothing_but_the_program() {
     requires!(Root, Seccomp);
     let probe = Probe::new();
     // Not one call more than the exec and what the probe itself makes.
