@@ -75,7 +75,7 @@ const REFUSED: [(&str, &str); 12] = [
     ("keyctl", "64:250:99999"),
     ("add_key", "64:248"),
     ("io_uring_setup", "64:425"),
-    ("move_mount", "64:429:0xffffffff:0:0xffffffff:0:0xff00"),
+    ("open_tree", "64:428:0xffffffff:8"),
     ("personality ADDR_NO_RANDOMIZE", "64:135:0x40000"),
     ("socket AF_VSOCK", "64:41:40:1"),
     ("socket AF_VSOCK, with a bit that the kernel cuts off", "64:41:0x100000028:1"),
