@@ -114,3 +114,23 @@ fn kernel_versions_are_read_from_releases() {
     assert_eq!(KernelVersion::of_release("six"), None);
     assert!(KernelVersion::running() > KernelVersion { major: 4, minor: 0 });
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    /// A profile cut and spliced anywhere is a profile or an error.
+    #[test]
+    fn damaged_profiles_end_in_an_error_or_a_filter(cut in 0_usize..500, length in 0_usize..40, byte: u8, filler in 0_usize..3) {
+        let mut json = br#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":1,"archMap":[{"architecture":"SCMP_ARCH_X86_64",
+            "subArchitectures":["SCMP_ARCH_X86"]}],"flags":[],"syscalls":[{"names":["clone"],"action":"SCMP_ACT_ALLOW",
+            "args":[{"index":0,"value":2114060288,"valueTwo":0,"op":"SCMP_CMP_MASKED_EQ"}],"comment":"","includes":{},
+            "excludes":{"caps":["CAP_SYS_ADMIN"],"arches":["s390"],"minKernel":"4.8"}}]}"#.to_vec();
+        let start = cut.min(json.len());
+        let end = (start + length).min(json.len());
+        json.splice(start..end, std::iter::repeat_n(byte, filler));
+        if let Ok(profile) = parse_profile(&json, &Capabilities::new(), KERNEL) {
+            let compiled = crate::seccomp::compile(&profile);
+            proptest::prop_assert!(compiled.is_ok_and(|filter| !filter.program.is_empty()) || length + filler > 0);
+        }
+    }
+}
