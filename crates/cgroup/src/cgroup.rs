@@ -11,10 +11,11 @@ use crate::controller::{Controller, Controllers};
 use crate::error::Error;
 use crate::file::{self, Dir};
 use crate::layout::{Hierarchy, Layout, Version};
+use crate::limits;
 use crate::path::CgroupPath;
 use crate::plan::{Current, IfMissing, Plan, Warning, Write, plan};
 use crate::populate;
-use crate::resources::{Limit, Resources};
+use crate::resources::Resources;
 use crate::scheduler;
 
 /// Controllers that every group gets where they exist: those that count, stop and restrict. A cpuset costs as
@@ -138,9 +139,9 @@ impl Cgroup {
     /// A limit that can't hold here, or what the kernel says; limits before the refused one are set then.
     pub fn apply(&mut self, resources: &Resources) -> Result<Applied, Error> {
         self.layout = self.layout.clone().with_private(resources.controllers())?;
-        let current = self.current(resources)?;
+        let current = limits::current(self, resources)?;
         let planned = plan(&self.layout, resources, current)?;
-        self.check_usage(resources)?;
+        limits::check_usage(self, resources)?;
         let wanted = resources.controllers();
         let hierarchies = hierarchies_for(&self.layout, resources, Controllers::NONE);
         let new = hierarchies.iter().any(|hierarchy| self.node(*hierarchy).is_none());
@@ -362,67 +363,6 @@ impl Cgroup {
         // new rules deny.
         new.attach(fd.as_fd()).map_err(failed("attach"))?;
         old.iter().try_for_each(|program| program.detach(fd.as_fd())).map_err(failed("detach"))
-    }
-
-    /// What the plan has to know of the limits that the group has now.
-    fn current(&self, resources: &Resources) -> Result<Current, Error> {
-        let mut memory = Limit::Unlimited;
-        if resources.memory.limit.is_some() || resources.memory.swap.is_some() {
-            memory = self.limit(Controller::Memory, "memory.limit_in_bytes", "memory.max")?;
-        }
-        let (mut quota, mut period, mut burst) = (Limit::Unlimited, Current::DEFAULT_PERIOD, 0);
-        let cpu = &resources.cpu;
-        if cpu.quota.is_some() || cpu.period.is_some() || cpu.burst.is_some() {
-            (quota, period, burst) = self.cpu_limits()?;
-        }
-        Ok(Current::Existing { memory, quota, period, burst })
-    }
-
-    /// Quota, period and burst as they are.
-    fn cpu_limits(&self) -> Result<(Limit, u64, u64), Error> {
-        let Some(dir) = self.dir_of(Controller::Cpu) else {
-            return Ok((Limit::Unlimited, Current::DEFAULT_PERIOD, 0));
-        };
-        let (quota, period, burst) = match dir.hierarchy().version() {
-            Version::V1 => (
-                dir.read("cpu.cfs_quota_us")?,
-                dir.read("cpu.cfs_period_us")?,
-                dir.read_if_there("cpu.cfs_burst_us")?,
-            ),
-            Version::V2 => {
-                let both = dir.read("cpu.max")?;
-                let (quota, period) = both.trim_end().split_once(' ').unwrap_or((&both, "100000"));
-                (quota.to_owned(), period.to_owned(), dir.read_if_there("cpu.max.burst")?)
-            }
-        };
-        let number = |text: &str| text.trim_end().parse().ok();
-        Ok((
-            number(&quota).map_or(Limit::Unlimited, Limit::At),
-            number(&period).unwrap_or(Current::DEFAULT_PERIOD),
-            burst.and_then(|burst| number(&burst)).unwrap_or(0),
-        ))
-    }
-
-    fn limit(&self, controller: Controller, v1: &str, v2: &str) -> Result<Limit, Error> {
-        let Some(dir) = self.dir_of(controller) else { return Ok(Limit::Unlimited) };
-        let file = if dir.hierarchy().version() == Version::V1 { v1 } else { v2 };
-        Ok(Limit::from_file(&dir.read(file)?).unwrap_or(Limit::Unlimited))
-    }
-
-    /// OCI's `checkBeforeUpdate`: v2 would kill to get below a new memory limit.
-    fn check_usage(&self, resources: &Resources) -> Result<(), Error> {
-        let (true, Some(Limit::At(limit))) = (resources.memory.check_before_update, resources.memory.limit)
-        else {
-            return Ok(());
-        };
-        match self.limit(Controller::Memory, "memory.usage_in_bytes", "memory.current")? {
-            Limit::At(usage) if usage > limit => Err(Error::Invalid {
-                what: "memory limit",
-                value: limit.to_string(),
-                why: "the group uses more than that already",
-            }),
-            _ => Ok(()),
-        }
     }
 
     /// Takes away what was made here, and returns `error`, with what could not be taken away.

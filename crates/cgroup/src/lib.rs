@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod freeze;
 mod layout;
+mod limits;
 mod membership;
 mod path;
 mod plan;

@@ -148,6 +148,13 @@ pub struct DeviceNumber {
     pub minor: u32,
 }
 
+impl serde::Serialize for DeviceNumber {
+    /// As `8:0`, so that it can be a key.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl std::fmt::Display for DeviceNumber {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.major, self.minor)

@@ -4,10 +4,12 @@ mod read;
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::resources::DeviceNumber;
 
 /// The counters of a group. A part is `None` where its controller is not there.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// CPU time.
     pub cpu: Option<CpuStats>,
@@ -22,7 +24,7 @@ pub struct Stats {
 }
 
 /// CPU time in nanoseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct CpuStats {
     /// All of it.
     pub usage: u64,
@@ -36,10 +38,14 @@ pub struct CpuStats {
     pub throttled_periods: u64,
     /// How long it was held back.
     pub throttled: u64,
+    /// What it may use of every period; `None` is no limit.
+    pub quota: Option<u64>,
+    /// How long a period is; 0 where the kernel does not say.
+    pub period: u64,
 }
 
 /// Memory in bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct MemoryStats {
     /// All that is charged to the group, page cache included.
     pub usage: u64,
@@ -58,7 +64,7 @@ pub struct MemoryStats {
 }
 
 /// Block I/O of one disk.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct IoStats {
     /// Bytes read.
     pub read_bytes: u64,
@@ -71,7 +77,7 @@ pub struct IoStats {
 }
 
 /// Processes and threads.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct PidsStats {
     /// How many there are.
     pub current: u64,
@@ -82,7 +88,7 @@ pub struct PidsStats {
 }
 
 /// Huge pages of one size, in bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct HugetlbStats {
     /// In use.
     pub usage: u64,

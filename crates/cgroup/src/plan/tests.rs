@@ -48,7 +48,7 @@ fn nothing_asked_is_nothing_written() {
 #[test]
 fn half_a_cpu_is_quota_and_period() {
     let half = cpu(Cpu { quota: Some(Limit::At(50_000)), period: Some(100_000), ..Cpu::default() });
-    assert_eq!(on(&hybrid(), &half), ["cpu.cfs_period_us=100000", "cpu.cfs_quota_us=50000"]);
+    assert_eq!(on(&hybrid(), &half), ["cpu.cfs_quota_us=50000", "cpu.cfs_period_us=100000"]);
     assert_eq!(on(&v2(), &half), ["cpu.max=50000 100000"]);
 }
 

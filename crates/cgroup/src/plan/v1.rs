@@ -6,9 +6,9 @@ use crate::resources::{Cpu, Idle, Io, Limit, Memory, OomKill, Rate};
 
 /// Writes of the `cpu` hierarchy.
 ///
-/// The kernel checks quota over period after every write against the parent's. Of two new values, the period
-/// goes first when it gets longer and last when it gets shorter: then the ratio in between is never above both
-/// the old and the new one. A burst may never be above the quota.
+/// The kernel checks quota over period after every write against the parent's. The period goes first when it
+/// gets longer, and last otherwise: then the ratio in between is never above both the old and the new one. A
+/// burst may never be above the quota.
 pub(super) fn cpu(target: &mut Target<'_>, cpu: &Cpu) -> Result<(), Error> {
     // An idle group refuses a weight: leave idle before, enter it after.
     if cpu.idle == Some(Idle::Normal) {
@@ -25,7 +25,7 @@ pub(super) fn cpu(target: &mut Target<'_>, cpu: &Cpu) -> Result<(), Error> {
         target.set("cpu.cfs_burst_us", burst);
     }
     let quota = cpu.quota.filter(|quota| !target.current.is_default(*quota));
-    let period_last = cpu.period.is_some_and(|period| period < target.current.period());
+    let period_last = cpu.period.is_some_and(|period| period <= target.current.period());
     if let Some(period) = cpu.period.filter(|_| !period_last) {
         target.set("cpu.cfs_period_us", period);
     }

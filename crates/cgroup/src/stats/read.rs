@@ -8,6 +8,7 @@ use crate::controller::Controller;
 use crate::error::Error;
 use crate::file::Dir;
 use crate::layout::Version;
+use crate::limits;
 use crate::resources::{DeviceNumber, Limit};
 
 impl Cgroup {
@@ -43,6 +44,7 @@ fn cpu_v1(dir: &Dir, stats: &mut Stats) -> Result<(), Error> {
     cpu.periods = keyed(&text, "nr_periods");
     cpu.throttled_periods = keyed(&text, "nr_throttled");
     cpu.throttled = keyed(&text, "throttled_time");
+    (cpu.quota, cpu.period) = quota(dir)?;
     Ok(())
 }
 
@@ -58,6 +60,7 @@ fn cpuacct(dir: &Dir, stats: &mut Stats) -> Result<(), Error> {
 fn cpu_v2(dir: &Dir, stats: &mut Stats) -> Result<(), Error> {
     let text = dir.read("cpu.stat")?;
     let nanoseconds = |key| keyed(&text, key).saturating_mul(1000);
+    let (quota, period) = quota(dir)?;
     stats.cpu = Some(CpuStats {
         usage: nanoseconds("usage_usec"),
         user: nanoseconds("user_usec"),
@@ -65,8 +68,23 @@ fn cpu_v2(dir: &Dir, stats: &mut Stats) -> Result<(), Error> {
         periods: keyed(&text, "nr_periods"),
         throttled_periods: keyed(&text, "nr_throttled"),
         throttled: nanoseconds("throttled_usec"),
+        quota,
+        period,
     });
     Ok(())
+}
+
+/// Quota and period in nanoseconds. The root has none.
+fn quota(dir: &Dir) -> Result<(Option<u64>, u64), Error> {
+    if dir.below().is_empty() {
+        return Ok((None, 0));
+    }
+    let (quota, period, _) = limits::cpu(dir)?;
+    let quota = match quota {
+        Limit::At(quota) => Some(quota.saturating_mul(1000)),
+        Limit::Unlimited => None,
+    };
+    Ok((quota, period.saturating_mul(1000)))
 }
 
 fn memory_v1(dir: &Dir, stats: &mut Stats) -> Result<(), Error> {
