@@ -9,6 +9,7 @@ mod digest;
 mod reference;
 
 pub use digest::{ChainId, DiffId, Digest, DigestError};
+pub use oci_spec::OciSpecError as SpecError;
 pub use oci_spec::image;
 pub use oci_spec::runtime;
 pub use reference::{Reference, ReferenceError};
