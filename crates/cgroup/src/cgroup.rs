@@ -57,6 +57,8 @@ pub(crate) struct Node {
 pub struct Applied {
     /// What was asked for and does not hold here.
     pub warnings: Vec<Warning>,
+    /// True when a device filter was attached, which has no file.
+    pub has_filter: bool,
     /// What was written, in order. A file that was not there is left out, or its replacement stands for it.
     pub writes: Vec<Write>,
 }
@@ -127,7 +129,24 @@ impl Cgroup {
         self.nodes.iter().map(|node| node.dir.shown())
     }
 
-    /// The directory of the hierarchy with index `hierarchy`, as it is written in messages.
+    /// The names of the hierarchies that it is in.
+    pub fn labels(&self) -> impl Iterator<Item = String> {
+        self.nodes.iter().map(|node| node.dir.hierarchy().label().into_owned())
+    }
+
+    /// The names of the groups in it, in any hierarchy.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn children(&self) -> Result<Vec<String>, Error> {
+        let mut names = std::collections::BTreeSet::new();
+        for node in &self.nodes {
+            names.extend(node.dir.children()?.iter().map(|child| child.name().to_owned()));
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// The whole path of the file that `write` is for.
     pub fn shown_file(&self, write: &Write) -> String {
         self.node(write.hierarchy)
             .map_or_else(|| write.file.to_string(), |node| node.dir.shown_file(&write.file))
@@ -302,8 +321,11 @@ impl Cgroup {
 
     /// Writes what is planned, and attaches the device filter.
     fn perform(&self, planned: Plan) -> Result<Applied, Error> {
-        let mut applied =
-            Applied { warnings: planned.warnings, writes: Vec::with_capacity(planned.writes.len()) };
+        let mut applied = Applied {
+            warnings: planned.warnings,
+            has_filter: planned.filter.is_some(),
+            writes: Vec::with_capacity(planned.writes.len()),
+        };
         // Device lists are many lines for one file; it is opened once.
         let mut open: Option<(usize, Cow<'static, str>, OwnedFd)> = None;
         for write in planned.writes {

@@ -31,6 +31,11 @@ impl Dir {
         &self.below
     }
 
+    /// The last component of its path.
+    pub(crate) fn name(&self) -> &str {
+        self.below.rsplit('/').next().unwrap_or_default()
+    }
+
     /// The group `name` in this one.
     pub(crate) fn child(&self, name: &str) -> Self {
         let below = if self.below.is_empty() { name.to_owned() } else { format!("{}/{name}", self.below) };

@@ -12,7 +12,8 @@ use skiff_sys::mountinfo::{self, Mount};
 
 use crate::controller::{Controller, Controllers};
 use crate::error::Error;
-use crate::file;
+use crate::file::{self, Dir};
+use crate::populate;
 use crate::private;
 
 /// Where distributions mount cgroup hierarchies.
@@ -146,6 +147,20 @@ impl Layout {
         }
     }
 
+    /// Controllers that the kernel has and no hierarchy of this layout.
+    ///
+    /// # Errors
+    /// When `/proc/cgroups` can't be read.
+    pub fn unmounted(&self) -> Result<Controllers, Error> {
+        let known: Controllers =
+            Controller::ALL.into_iter().filter(|one| self.hierarchy_of(*one).is_some()).collect();
+        populate::enabled_controllers().map(|enabled| match self.kind() {
+            // v2 has these without a controller of that name, or as part of another one.
+            Kind::V2 => enabled.without(known).intersection(private::MOUNTABLE),
+            _ => enabled.without(known),
+        })
+    }
+
     /// All hierarchies, in the order of mountinfo.
     pub fn hierarchies(&self) -> &[Hierarchy] {
         &self.hierarchies
@@ -216,6 +231,21 @@ impl Hierarchy {
     /// to a group and the freezer is part of every group; neither is listed as a controller there.
     pub const fn has(&self, controller: Controller) -> bool {
         self.controllers.contains(controller)
+    }
+
+    /// How many groups there are in it, besides its root.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn group_count(&self) -> Result<usize, Error> {
+        let mut groups = vec![Dir::new(self, "")];
+        let mut count = 0;
+        while let Some(group) = groups.pop() {
+            let children = group.children()?;
+            count += children.len();
+            groups.extend(children);
+        }
+        Ok(count)
     }
 
     /// The path that `/proc/PID/cgroup` shows for the group at `path` below this root.

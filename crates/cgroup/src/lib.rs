@@ -34,6 +34,7 @@ pub use error::Error;
 pub use layout::{Hierarchy, Kind, Layout, Version};
 pub use path::{CgroupPath, PathError};
 pub use plan::{Current, IfMissing, Plan, Warning, Write, plan};
+pub use resources::check::{cpu_list, io_weight, one_word, page_size, unified_file};
 pub use resources::{
     Cpu, Cpuset, DeviceNumber, Idle, Io, Limit, Memory, OomKill, Rate, Rdma, Resources, Throttle,
 };

@@ -80,14 +80,8 @@ pub(crate) fn enable_controllers(dir: &Dir, wanted: Controllers, made: &mut Vec<
 /// The layout with the v1 hierarchies that are mounted nowhere we can see: made by [`private::mount`], here or
 /// in another Skiff, and kept alive by the groups in them.
 pub(crate) fn with_hidden(layout: &Layout) -> Result<Layout, Error> {
-    let text = match file::read_proc("/proc/cgroups") {
-        Ok(text) => text,
-        // Kernels without v1 need not have the file.
-        Err(Error::Read { source: Errno::NOENT, .. }) => return Ok(layout.clone()),
-        Err(error) => return Err(error),
-    };
     let mut layout = layout.clone();
-    for controller in active(&text).intersection(private::MOUNTABLE).iter() {
+    for controller in active(&controller_table()?).intersection(private::MOUNTABLE).iter() {
         match layout.clone().with_private(Controllers::of(&[controller])) {
             Ok(more) => layout = more,
             // In a hierarchy with others, in another mount namespace: no group of ours can be there.
@@ -98,14 +92,31 @@ pub(crate) fn with_hidden(layout: &Layout) -> Result<Layout, Error> {
     Ok(layout)
 }
 
+/// The controllers that this kernel has switched on.
+pub(crate) fn enabled_controllers() -> Result<Controllers, Error> {
+    Ok(listed(&controller_table()?, |words| words.get(3) == Some(&"1")))
+}
+
+/// `/proc/cgroups`; empty in kernels without v1, which need not have it.
+fn controller_table() -> Result<String, Error> {
+    match file::read_proc("/proc/cgroups") {
+        Err(Error::Read { source: Errno::NOENT, .. }) => Ok(String::new()),
+        other => other,
+    }
+}
+
 /// The controllers that `/proc/cgroups` shows in a v1 hierarchy: those whose hierarchy is not 0, the v2 tree.
 fn active(text: &str) -> Controllers {
+    listed(text, |words| words.get(1).is_some_and(|hierarchy| *hierarchy != "0"))
+}
+
+fn listed(text: &str, is_wanted: impl Fn(&[&str]) -> bool) -> Controllers {
     text.lines()
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| {
-            let mut words = line.split_ascii_whitespace();
-            let (name, hierarchy) = (words.next()?, words.next()?);
-            Controller::from_name(name).filter(|_| hierarchy != "0")
+            let words: Vec<&str> = line.split_ascii_whitespace().collect();
+            let controller = words.first().and_then(|name| Controller::from_name(name))?;
+            is_wanted(&words).then_some(controller)
         })
         .collect()
 }

@@ -1,5 +1,6 @@
 //! What a group may use, in one form for every layout. `None` and empty lists mean "as it is".
 
+pub mod check;
 mod oci;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@ use skiff_oci::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxResources,
 };
 
+use super::check::{cpu_list, invalid, io_weight, one_word, page_size, unified_file};
 use super::{Cpu, Cpuset, DeviceNumber, Idle, Io, Limit, Memory, OomKill, Rate, Rdma, Resources, Throttle};
 use crate::devices::{Access, DeviceKind, DeviceRule};
 use crate::error::Error;
@@ -90,22 +91,6 @@ fn cpuset_of(cpu: &LinuxCpu) -> Result<Cpuset, Error> {
     Ok(Cpuset { cpus: list("CPU list", cpu.cpus())?, mems: list("memory node list", cpu.mems())? })
 }
 
-/// Checks a list such as `0-3,6`.
-pub(crate) fn cpu_list(what: &'static str, list: &str) -> Result<String, Error> {
-    let is_range = |range: &str| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        match (first.parse::<u16>(), last.parse::<u16>()) {
-            (Ok(first), Ok(last)) => first <= last,
-            _ => false,
-        }
-    };
-    if list.split(',').all(is_range) {
-        Ok(list.to_owned())
-    } else {
-        Err(invalid(what, list, "it is numbers and ranges such as `0-3,6`"))
-    }
-}
-
 fn memory_of(memory: &LinuxMemory) -> Result<Memory, Error> {
     let limit = |value: Option<i64>| value.filter(|value| *value != 0).map(signed_limit);
     if let Some(swappiness) = memory.swappiness().filter(|swappiness| *swappiness > 100) {
@@ -166,15 +151,6 @@ fn io_of(io: &LinuxBlockIo) -> Result<Io, Error> {
     Ok(Io { weight, weight_device, throttle })
 }
 
-/// Checks a block I/O weight.
-pub(crate) fn io_weight(weight: u16) -> Result<u16, Error> {
-    if (10..=1000).contains(&weight) {
-        Ok(weight)
-    } else {
-        Err(invalid("block I/O weight", weight, "it is 10 to 1000"))
-    }
-}
-
 fn device_number(major: i64, minor: i64) -> Result<DeviceNumber, Error> {
     Ok(DeviceNumber {
         major: device_part("device major number", major)?,
@@ -217,43 +193,8 @@ fn device_rule(rule: &LinuxDeviceCgroup) -> Result<DeviceRule, Error> {
     })
 }
 
-/// Checks a huge page size such as `2MB`; it becomes part of a file's name.
-fn page_size(size: &str) -> Result<String, Error> {
-    let digits = ["KB", "MB", "GB"].iter().find_map(|unit| size.strip_suffix(unit));
-    match digits.map(str::parse::<u32>) {
-        Some(Ok(number)) if number > 0 && digits == Some(&number.to_string()) => Ok(size.to_owned()),
-        _ => Err(invalid("huge page size", size, "it is a number and KB, MB or GB, such as `2MB`")),
-    }
-}
-
-/// Checks the name of a v2 file: `controller.words`, letters, digits, dots, dashes and underscores.
-pub(crate) fn unified_file(file: &str) -> Result<String, Error> {
-    let well_formed = file.len() <= 128
-        && file.contains('.')
-        && file.starts_with(|character: char| character.is_ascii_lowercase())
-        && file.chars().all(|character| character.is_ascii_alphanumeric() || "._-".contains(character));
-    if well_formed {
-        Ok(file.to_owned())
-    } else {
-        Err(invalid("cgroup file", file, "it is a controller, a dot and a name, such as `memory.high`"))
-    }
-}
-
-/// Checks a name that stands in a line of words.
-fn one_word(what: &'static str, word: &str) -> Result<String, Error> {
-    if !word.is_empty() && word.len() <= 64 && word.chars().all(|character| character.is_ascii_graphic()) {
-        Ok(word.to_owned())
-    } else {
-        Err(invalid(what, word, "it is one word of printable characters"))
-    }
-}
-
 fn unsigned(what: &'static str, value: i64) -> Result<u64, Error> {
     u64::try_from(value).map_err(|_| invalid(what, value, "it can't be negative"))
-}
-
-fn invalid(what: &'static str, value: impl ToString, why: &'static str) -> Error {
-    Error::Invalid { what, value: value.to_string(), why }
 }
 
 #[cfg(test)]

@@ -4,14 +4,19 @@
 //! `pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError>`. To add one: its file, its `mod` line,
 //! and one `entry!` line in the group where a user would look for it.
 
+mod cgroup;
 mod chroot;
 mod containers;
 mod lsns;
 mod namespaces;
 mod ns;
 mod nsenter;
+mod oci;
 mod process;
 mod program;
+mod ps;
+mod rm;
+mod run;
 mod unshare;
 
 use std::ffi::OsString;
@@ -111,7 +116,15 @@ macro_rules! entry {
 
 /// Every command, in groups.
 pub static GROUPS: &[Group] = &[
-    Group { title: "Containers", entries: &[] },
+    Group {
+        title: "Containers",
+        entries: &[
+            entry!("run", run, "Run a command in a new container").seeing_broken_pipes(),
+            entry!("ps", ps, "List containers"),
+            entry!("rm", rm, "Remove containers"),
+            entry!("oci", oci, "Run OCI bundles, as runc does").seeing_broken_pipes(),
+        ],
+    },
     Group { title: "Images", entries: &[] },
     Group {
         title: "What containers are made of",
@@ -128,6 +141,7 @@ pub static GROUPS: &[Group] = &[
                 .failing_with(1)
                 .with_version_flag()
                 .prepared_by(lsns::prepare),
+            entry!("cgroup", cgroup, "Limit and count what groups of processes use"),
             entry!("ns", ns, "Show who shares which namespaces").failing_with(1),
         ],
     },
