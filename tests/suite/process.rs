@@ -230,7 +230,7 @@ fn when_skiff_is_killed_the_container_lives_on_and_is_cleaned_up_at_its_end() {
 fn when_the_shell_kills_the_whole_job_the_monitor_is_not_part_of_it() {
     requires!(Root);
     let skiff = Skiff::new();
-    let shell = r#"setsid "$@" </dev/null & read line; kill -9 -- -$!; wait; echo killed"#;
+    let shell = r#"setsid "$@" </dev/null & read line; kill -KILL -$!; wait; echo killed"#;
     let mut running = until_told(&skiff).wrapped(["sh", "-c", shell, "sh"]).spawn();
     running.stdout_until("ready\n");
     running.write("now\n");
