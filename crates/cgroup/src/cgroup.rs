@@ -14,7 +14,7 @@ use crate::layout::{Hierarchy, Layout, Version};
 use crate::limits;
 use crate::path::CgroupPath;
 use crate::plan::{Current, IfMissing, Plan, Warning, Write, plan};
-use crate::populate;
+use crate::populate::{self, Surroundings};
 use crate::resources::Resources;
 use crate::scheduler;
 
@@ -38,8 +38,8 @@ pub struct Cgroup {
     pub(crate) layout: Layout,
     path: CgroupPath,
     pub(crate) nodes: Vec<Node>,
-    /// Ancestors that were not there before, outermost first; they go when they are empty.
-    pub(crate) made_ancestors: Vec<Dir>,
+    /// What was made around it; ancestors go when they are empty.
+    pub(crate) around: Surroundings,
 }
 
 /// The group's part in one hierarchy.
@@ -57,6 +57,9 @@ pub(crate) struct Node {
 pub struct Applied {
     /// What was asked for and does not hold here.
     pub warnings: Vec<Warning>,
+    /// Files that had to be written before, in the group and above it, by path and value: cpusets start
+    /// empty, and on v2 every ancestor has to hand its controllers on.
+    pub prepared: Vec<(String, String)>,
     /// True when a device filter was attached, which has no file.
     pub has_filter: bool,
     /// What was written, in order. A file that was not there is left out, or its replacement stands for it.
@@ -81,7 +84,8 @@ impl Cgroup {
         let planned = plan(&layout, resources, Current::Fresh)?;
         let wanted = ALWAYS.union(resources.controllers());
         let hierarchies = hierarchies_for(&layout, resources, ALWAYS);
-        let mut group = Self { layout, path: path.clone(), nodes: Vec::new(), made_ancestors: Vec::new() };
+        let mut group =
+            Self { layout, path: path.clone(), nodes: Vec::new(), around: Surroundings::default() };
         match group.fill(&hierarchies, wanted, resources, planned) {
             Ok(applied) => Ok((group, applied)),
             Err(error) => Err(group.undo(error)),
@@ -104,7 +108,7 @@ impl Cgroup {
         if nodes.is_empty() {
             return Err(Error::NotFound { path: path.to_string() });
         }
-        Ok(Self { layout, path: path.clone(), nodes, made_ancestors: Vec::new() })
+        Ok(Self { layout, path: path.clone(), nodes, around: Surroundings::default() })
     }
 
     /// The hierarchies in which [`Cgroup::create`] makes a group with `resources`: for those who must know its
@@ -302,16 +306,17 @@ impl Cgroup {
             let Some(hierarchy) = self.layout.hierarchies().get(index) else { continue };
             let dir = Dir::new(hierarchy, self.path.as_str());
             if hierarchy.version() == Version::V2 {
-                populate::enable_controllers(&dir, wanted, &mut self.made_ancestors)?;
+                populate::enable_controllers(&dir, wanted, &mut self.around)?;
             }
-            let made = make(&dir, &mut self.made_ancestors)?;
+            let made = make(&dir, &mut self.around)?;
             let populates = hierarchy.version() == Version::V1 && hierarchy.has(Controller::Cpuset);
             self.nodes.push(Node { hierarchy: index, dir: dir.clone(), made });
             if populates {
-                populate::copy_cpuset(&dir, &resources.cpuset)?;
+                populate::copy_cpuset(&dir, &resources.cpuset, &mut self.around)?;
             }
         }
         let mut applied = self.perform(planned)?;
+        applied.prepared = std::mem::take(&mut self.around.written);
         let has_weight = resources.io.weight.is_some() || !resources.io.weight_device.is_empty();
         if has_weight && !applied.warnings.contains(&Warning::BlockWeight) && !scheduler::is_bfq_in_use()? {
             applied.warnings.push(Warning::BlockWeightWithoutEffect);
@@ -323,6 +328,7 @@ impl Cgroup {
     fn perform(&self, planned: Plan) -> Result<Applied, Error> {
         let mut applied = Applied {
             warnings: planned.warnings,
+            prepared: Vec::new(),
             has_filter: planned.filter.is_some(),
             writes: Vec::with_capacity(planned.writes.len()),
         };
@@ -391,7 +397,7 @@ impl Cgroup {
     fn undo(self, error: Error) -> Error {
         let dirs = self.nodes.iter().filter(|node| node.made).map(|node| &node.dir);
         let left: Vec<String> = dirs
-            .chain(self.made_ancestors.iter().rev())
+            .chain(self.around.made.iter().rev())
             .filter(|dir| !matches!(dir.unmake(), Ok(()) | Err(Errno::NOENT)))
             .map(Dir::shown)
             .collect();
@@ -426,12 +432,12 @@ fn hierarchies_for(layout: &Layout, resources: &Resources, besides: Controllers)
 }
 
 /// Makes the directory, with its ancestors if need be. False: it was there, and is empty.
-fn make(dir: &Dir, made_ancestors: &mut Vec<Dir>) -> Result<bool, Error> {
+fn make(dir: &Dir, around: &mut Surroundings) -> Result<bool, Error> {
     let failed = |source| Error::Create { path: dir.shown(), source };
     match dir.make() {
         Ok(()) => Ok(true),
         Err(Errno::NOENT) => {
-            populate::make_ancestors(dir, made_ancestors)?;
+            populate::make_ancestors(dir, around)?;
             dir.make().map(|()| true).map_err(failed)
         }
         Err(Errno::EXIST) => {

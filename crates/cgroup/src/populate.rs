@@ -14,41 +14,61 @@ use crate::resources::Cpuset;
 const COUNTED: Controllers =
     Controllers::of(&[Controller::Cpu, Controller::Memory, Controller::Blkio, Controller::Pids]);
 
-/// Makes the ancestors of `dir` that are missing, and appends them to `made`.
-pub(crate) fn make_ancestors(dir: &Dir, made: &mut Vec<Dir>) -> Result<(), Error> {
+/// What was done around a group.
+#[derive(Debug, Default)]
+pub(crate) struct Surroundings {
+    /// Ancestors that were not there before, outermost first.
+    pub(crate) made: Vec<Dir>,
+    /// Files that were written, and with what.
+    pub(crate) written: Vec<(String, String)>,
+}
+
+impl Surroundings {
+    fn write(&mut self, dir: &Dir, file: &str, value: &str) -> Result<(), Error> {
+        dir.write(file, value).map_err(|source| dir.refused(file, value, source))?;
+        self.written.push((dir.shown_file(file), value.to_owned()));
+        Ok(())
+    }
+}
+
+/// Makes the ancestors of `dir` that are missing.
+pub(crate) fn make_ancestors(dir: &Dir, around: &mut Surroundings) -> Result<(), Error> {
     let Some(parent) = dir.parent().filter(|parent| !parent.below().is_empty()) else { return Ok(()) };
     match parent.make() {
         Err(Errno::EXIST) => return Ok(()),
         Err(Errno::NOENT) => {
-            make_ancestors(&parent, made)?;
+            make_ancestors(&parent, around)?;
             parent.make().map_err(|source| Error::Create { path: parent.shown(), source })?;
         }
         Err(source) => return Err(Error::Create { path: parent.shown(), source }),
         Ok(()) => {}
     }
     let is_cpuset = parent.hierarchy().has(Controller::Cpuset) && parent.hierarchy().version() == Version::V1;
-    made.push(parent.clone());
-    if is_cpuset { copy_cpuset(&parent, &Cpuset::default()) } else { Ok(()) }
+    around.made.push(parent.clone());
+    if is_cpuset { copy_cpuset(&parent, &Cpuset::default(), around) } else { Ok(()) }
 }
 
 /// Gives a new v1 cpuset its parent's CPUs and nodes, where `own` has none of its own: it starts with none,
 /// and takes no process then (`ENOSPC`).
-pub(crate) fn copy_cpuset(dir: &Dir, own: &Cpuset) -> Result<(), Error> {
+pub(crate) fn copy_cpuset(dir: &Dir, own: &Cpuset, around: &mut Surroundings) -> Result<(), Error> {
     let Some(parent) = dir.parent() else { return Ok(()) };
     for (file, own) in [("cpuset.cpus", &own.cpus), ("cpuset.mems", &own.mems)] {
         if own.is_some() {
             continue;
         }
         let text = parent.read(file)?;
-        let inherited = text.trim_end();
-        dir.write(file, inherited).map_err(|source| dir.refused(file, inherited, source))?;
+        around.write(dir, file, text.trim_end())?;
     }
     Ok(())
 }
 
 /// Makes sure that the parent of `dir`, a group in the v2 tree, has `wanted` to give: every ancestor hands its
 /// controllers on by `cgroup.subtree_control`.
-pub(crate) fn enable_controllers(dir: &Dir, wanted: Controllers, made: &mut Vec<Dir>) -> Result<(), Error> {
+pub(crate) fn enable_controllers(
+    dir: &Dir,
+    wanted: Controllers,
+    around: &mut Surroundings,
+) -> Result<(), Error> {
     let Some(parent) = dir.parent() else { return Ok(()) };
     let available = dir.hierarchy().controllers();
     let wanted = wanted.union(COUNTED).intersection(available);
@@ -58,7 +78,7 @@ pub(crate) fn enable_controllers(dir: &Dir, wanted: Controllers, made: &mut Vec<
     {
         return Ok(());
     }
-    make_ancestors(dir, made)?;
+    make_ancestors(dir, around)?;
     let mut lineage: Vec<Dir> = std::iter::successors(Some(parent), Dir::parent).collect();
     lineage.reverse();
     for ancestor in lineage {
@@ -69,10 +89,7 @@ pub(crate) fn enable_controllers(dir: &Dir, wanted: Controllers, made: &mut Vec<
         }
         let value: Vec<String> =
             missing.iter().map(|controller| format!("+{}", controller.unified_name())).collect();
-        let value = value.join(" ");
-        ancestor
-            .write("cgroup.subtree_control", &value)
-            .map_err(|source| ancestor.refused("cgroup.subtree_control", &value, source))?;
+        around.write(&ancestor, "cgroup.subtree_control", &value.join(" "))?;
     }
     Ok(())
 }

@@ -40,7 +40,7 @@ impl Cgroup {
                 first_error.get_or_insert(error);
             }
         }
-        for ancestor in self.made_ancestors.iter().rev() {
+        for ancestor in self.around.made.iter().rev() {
             match ancestor.unmake() {
                 // Somebody else uses it by now, so it is theirs.
                 Ok(()) | Err(Errno::NOENT | Errno::BUSY | Errno::NOTEMPTY) => {}

@@ -24,13 +24,23 @@ impl Explanation {
 
     /// The directories of a new group.
     pub fn made(&mut self, group: &Cgroup) {
-        group.directories().for_each(|directory| self.line(&format!("mkdir {}", quoted(&directory))));
+        for directory in group.directories() {
+            if let Some((label, _)) = directory.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
+                self.line(&format!(
+                    "# ({label}) is `mount -t cgroup -o {label}`, for this process only and attached nowhere"
+                ));
+            }
+            self.line(&format!("mkdir {}", quoted(&directory)));
+        }
     }
 
     /// The limits that were set.
     pub fn applied(&mut self, group: &Cgroup, applied: &Applied) {
         for warning in &applied.warnings {
             output::aside(&warning.to_string());
+        }
+        for (path, value) in &applied.prepared {
+            self.line(&format!("echo {} > {}", quoted(value), quoted(path)));
         }
         for write in &applied.writes {
             self.line(&echo(group, write));

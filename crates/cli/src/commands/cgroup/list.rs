@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use skiff_cgroup::{Cgroup, CgroupPath, Controllers, Kind, Layout, Version};
 
+use super::stat::counted;
 use super::{found, told};
 use crate::error::CliError;
 use crate::output::{self, Align, Palette, Table};
@@ -102,8 +103,7 @@ fn branch(group: Cgroup, indent: &str, text: &mut String) -> Result<(), CliError
 fn line(name: &str, group: &Cgroup) -> Result<String, CliError> {
     let palette = Palette::stdout();
     let count = group.procs().map_err(told)?.len();
-    let plural = if count == 1 { "" } else { "es" };
-    let count = if count == 0 { String::new() } else { format!("  {count} process{plural}") };
+    let count = if count == 0 { String::new() } else { format!("  {}", counted(count as u64, "process")) };
     let all = group.layout().hierarchies().len();
     let labels: Vec<String> = group.labels().collect();
     let place = if labels.len() == all { String::new() } else { format!("  [{}]", labels.join(" ")) };

@@ -86,11 +86,8 @@ fn memory_lines(memory: &MemoryStats) -> Vec<String> {
         size(memory.usage.saturating_sub(memory.working_set)),
     )];
     lines.push(match memory.limit {
-        Some(limit) => format!(
-            "at most {}, which was reached {}",
-            size(limit),
-            if memory.limit_hits == 0 { "never".to_owned() } else { counted(memory.limit_hits, "time") }
-        ),
+        Some(limit) if memory.limit_hits == 0 => format!("at most {}, never reached", size(limit)),
+        Some(limit) => format!("at most {}, reached {}", size(limit), counted(memory.limit_hits, "time")),
         None => "no limit".to_owned(),
     });
     if memory.oom_kills > 0 {
@@ -131,7 +128,8 @@ fn hugetlb_line(page: &str, pages: &HugetlbStats) -> String {
     )
 }
 
-fn counted(count: u64, noun: &str) -> String {
+/// `1 process`, `2 processes`.
+pub fn counted(count: u64, noun: &str) -> String {
     let ending = match (count, noun.ends_with('s')) {
         (1, _) => "",
         (_, true) => "es",
@@ -211,7 +209,7 @@ cpu      1.5 s used, 1.4 s of it in programs and 100 ms in the kernel
          at most 50% of a CPU: 50 ms in every 100 ms
          held back for 1.4 s, in 29 of 30 periods (97%)
 memory   200 MiB used, 256 MiB at most so far, 50 MiB of it file cache that can go
-         at most 256 MiB, which was reached 3 times
+         at most 256 MiB, reached 3 times
          the kernel killed 1 process for want of memory
 pids     1 process, at most 50
          2 forks refused
