@@ -17,7 +17,7 @@ use crate::channel::{Channel, Report, Size};
 use crate::error::in_one_line;
 use crate::hostname::Listener;
 use crate::pump::{Fd, Pump};
-use crate::request::{Custody, Fate};
+use crate::request::{Custody, Fate, Rest};
 use crate::supervise::{Streams, Supervisor, Terminal};
 use crate::{Counters, End, ExitRecord, ExitStatus, Failure};
 
@@ -48,8 +48,8 @@ impl Trouble {
         move |source| Self::Host { doing, source }
     }
 
-    fn into_failure(self) -> Failure {
-        match &self {
+    fn to_failure(&self) -> Failure {
+        match self {
             Self::Launch(error) => Failure::new(error, error.exit_code(), error.hint()),
             trouble @ Self::Host { .. } => Failure::new(trouble, 125, None),
         }
@@ -65,13 +65,17 @@ impl Lifetime {
             .and_then(|()| begin(&mut plan, stdin, size));
         match begun {
             Err(trouble) => {
-                let mut failure = trouble.into_failure();
+                let mut failure = trouble.to_failure();
                 let record = ExitRecord {
                     exit_code: Some(failure.exit_code),
                     error: Some(failure.to_string()),
                     ..ExitRecord::now()
                 };
-                failure.left = custody.map_or_else(Vec::new, |custody| custody.end(&record));
+                let rest = match &trouble {
+                    Trouble::Launch(LaunchError::Leftover { .. }) => Rest::Cgroup,
+                    _ => Rest::Nothing,
+                };
+                failure.left = custody.map_or_else(Vec::new, |custody| custody.end(&record, rest));
                 tell(&channel, &Report::Failed(failure));
             }
             Ok((init, streams)) => serve(&plan, init, streams, custody, channel, caller),
@@ -166,7 +170,7 @@ fn serve(
         Err(errno) => end(&init).map(|()| End::Signalled(libc::SIGKILL)).and(Err(errno)),
     };
     let counters = ended.as_ref().ok().and_then(|end| counters(&init, *end, custody.as_ref(), &mut left));
-    left.extend(take_away(plan, init));
+    let rest = take_away(plan, init, &mut left);
     if let Err(errno) = supervisor.deliver_rest() {
         left.push(format!("the rest of its output: {errno}"));
     }
@@ -176,14 +180,14 @@ fn serve(
         Ok(end) => record.with_end(*end, last_signal),
         Err(errno) => ExitRecord { error: Some(format!("serve the container: {errno}")), ..record },
     };
-    left.extend(custody.map_or_else(Vec::new, |custody| custody.end(&record)));
+    left.extend(custody.map_or_else(Vec::new, |custody| custody.end(&record, rest)));
     let report = match ended {
         Ok(end) => {
             Report::Ended(ExitStatus { end, oom_killed: record.oom_killed(), last_signal, timings, left })
         }
         Err(source) => {
             let trouble = Trouble::Host { doing: "serve the container", source };
-            Report::Failed(Failure { left, ..trouble.into_failure() })
+            Report::Failed(Failure { left, ..trouble.to_failure() })
         }
     };
     if let Some(channel) = channel {
@@ -220,15 +224,19 @@ fn counters(init: &Init, end: End, custody: Option<&Custody>, left: &mut Vec<Str
 }
 
 /// Ends what the container's init didn't take along (processes in the host's pid namespace, say), removes the
-/// cgroup and runs the last hooks. Returns what is left, a sentence each.
-fn take_away(plan: &LaunchPlan, init: Init) -> Vec<String> {
-    let mut left = Vec::new();
+/// cgroup and runs the last hooks. What could not be done goes to `left`, a sentence each.
+fn take_away(plan: &LaunchPlan, init: Init, left: &mut Vec<String>) -> Rest {
     if let Some(cgroup) = &init.cgroup {
         let killed = cgroup.procs().and_then(|procs| if procs.is_empty() { Ok(()) } else { cgroup.kill() });
         left.extend(killed.err().map(|error| in_one_line(&error)));
     }
-    left.extend(init.delete(plan).err().map(|error| in_one_line(&error)));
-    left
+    let Err(error) = init.delete(plan) else { return Rest::Nothing };
+    left.push(in_one_line(&error));
+    // Otherwise it was a hook that failed.
+    match error {
+        LaunchError::Hook { .. } => Rest::Nothing,
+        _ => Rest::Cgroup,
+    }
 }
 
 /// The kernel's out-of-memory killer shall take anything but the monitor, where we may say so: the container's

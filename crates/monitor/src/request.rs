@@ -58,6 +58,15 @@ pub enum Fate {
     },
 }
 
+/// What is left of a container besides its directories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Nothing.
+    Nothing,
+    /// Its cgroup, which could not be removed.
+    Cgroup,
+}
+
 /// What the front keeps of a [`Custody`]: enough to take it over from a monitor that was killed. The lock is
 /// not part of it, as it tells everybody whether the monitor lives.
 #[derive(Debug)]
@@ -75,8 +84,14 @@ impl Custody {
     }
 
     /// Removes the directories, or writes `record` into them. Returns what is left, a sentence each.
-    pub(crate) fn end(self, record: &ExitRecord) -> Vec<String> {
+    ///
+    /// The directories are the mark by which a later command finds what else is left (R34): they go last, or
+    /// stay with it.
+    pub(crate) fn end(self, record: &ExitRecord, rest: Rest) -> Vec<String> {
         let Self { store, container, fate } = self;
+        if rest == Rest::Cgroup && matches!(fate, Fate::Removed { .. }) {
+            return Vec::new();
+        }
         let done = fail::point("monitor.custody").map_err(in_one_line_of).and_then(|()| match fate {
             Fate::Removed { name } => {
                 store.remove_container(container, name.as_deref()).map_err(in_one_line_of)
@@ -93,12 +108,12 @@ impl Custody {
 impl Watch {
     /// Does the monitor's part after its death: its container is dead too, as the kernel kills its init with
     /// it. Returns what is left, a sentence each.
-    pub(crate) fn take_over(self) -> Vec<String> {
+    pub(crate) fn take_over(self, rest: Rest) -> Vec<String> {
         let Self { store, id, fate } = self;
         match store.try_hold(&id) {
             // A sweeper was faster, and has it or has finished it.
             Ok(None) => Vec::new(),
-            Ok(Some(container)) => Custody { store, container, fate }.end(&ExitRecord::now()),
+            Ok(Some(container)) => Custody { store, container, fate }.end(&ExitRecord::now(), rest),
             Err(error) => vec![in_one_line(&error)],
         }
     }

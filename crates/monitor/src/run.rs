@@ -10,7 +10,7 @@ use crate::channel::{self, Channel, Report};
 use crate::front::{self, Front, Window};
 use crate::lifetime::Lifetime;
 use crate::pump::Fd;
-use crate::request::{self, Custody, Request, Stdin, Watch};
+use crate::request::{self, Custody, Request, Rest, Stdin};
 use crate::{ExitRecord, ExitStatus, Failure, MonitorError, signals};
 
 /// Runs a container in the foreground and waits for its end.
@@ -46,7 +46,8 @@ pub fn run(request: Request) -> Result<ExitStatus, MonitorError> {
             let result = restored(ready.front.caller, Ok(()));
             let status = conclude(outcome, monitor, || {
                 let mut left = cgroup.as_ref().map_or_else(Vec::new, request::sweep);
-                left.extend(watch.map_or_else(Vec::new, Watch::take_over));
+                let rest = if left.is_empty() { Rest::Nothing } else { Rest::Cgroup };
+                left.extend(watch.map_or_else(Vec::new, |watch| watch.take_over(rest)));
                 left
             });
             status.and_then(|status| result.map(|()| status))
@@ -149,7 +150,7 @@ fn undo(request: Request, error: MonitorError) -> MonitorError {
         error: Some(error.to_string()),
         ..ExitRecord::now()
     };
-    let left = request.custody.map_or_else(Vec::new, |custody| custody.end(&record));
+    let left = request.custody.map_or_else(Vec::new, |custody| custody.end(&record, Rest::Nothing));
     if left.is_empty() {
         return error;
     }
