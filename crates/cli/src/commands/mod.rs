@@ -7,6 +7,9 @@
 mod cgroup;
 mod chroot;
 mod containers;
+mod images;
+mod import;
+mod load;
 mod lsns;
 mod namespaces;
 mod ns;
@@ -16,7 +19,9 @@ mod process;
 mod program;
 mod ps;
 mod rm;
+mod rmi;
 mod run;
+mod units;
 mod unshare;
 
 use std::ffi::OsString;
@@ -125,7 +130,15 @@ pub static GROUPS: &[Group] = &[
             entry!("oci", oci, "Run OCI bundles, as runc does").seeing_broken_pipes(),
         ],
     },
-    Group { title: "Images", entries: &[] },
+    Group {
+        title: "Images",
+        entries: &[
+            entry!("images", images, "List images"),
+            entry!("import", import, "Make an image of a root file system in a tar archive"),
+            entry!("load", load, "Load images from an archive"),
+            entry!("rmi", rmi, "Remove images").failing_with(1),
+        ],
+    },
     Group {
         title: "What containers are made of",
         entries: &[
