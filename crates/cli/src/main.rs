@@ -17,6 +17,10 @@ use error::CliError;
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
+    if argv.first().is_some_and(|name| name == skiff_runtime::init::NAME) {
+        // Process 1 of a container (`--init`): no command line of ours, and nothing but its one duty.
+        return ExitCode::from(skiff_runtime::init::main(argv));
+    }
     match chosen(argv) {
         Ok(code) => code,
         Err(error) => error.report(),

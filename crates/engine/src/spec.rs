@@ -13,6 +13,7 @@ mod process;
 mod resources;
 mod seccomp;
 mod sysctls;
+mod template;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -26,10 +27,13 @@ use crate::user::Identity;
 use error::built;
 
 pub use capabilities::{CAPABILITIES, capability_named, capability_number};
+pub(crate) use cgroup::path as cgroup_path;
 pub use error::RequestError;
-pub(crate) use namespaces::user_sharing;
-pub(crate) use process::rlimit_named;
+pub(crate) use mounts::ETC_FILES;
+pub(crate) use namespaces::{hostname, user_sharing};
+pub(crate) use process::{program, rlimit_named};
 pub(crate) use resources::numbers;
+pub use template::template;
 
 /// The version of the runtime specification that our documents follow.
 const OCI_VERSION: &str = "1.2.0";
@@ -41,12 +45,23 @@ pub struct Inputs<'a> {
     pub request: &'a RunRequest,
     /// What the image says about running it.
     pub image: &'a Config,
+    /// What the image keeps from its containers.
+    pub hidden: &'a Hidden,
     /// Who the process is, looked up in the image.
     pub identity: &'a Identity,
     /// What is so on this machine.
     pub host: &'a HostFacts,
     /// Which container this is.
     pub place: &'a Place,
+}
+
+/// Parts of an image that its containers don't see: only the machine's own root has such.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hidden {
+    /// What can't be read, whatever the privileges.
+    pub paths: Vec<String>,
+    /// Directories that each container has of its own, empty at first.
+    pub private: &'static [&'static str],
 }
 
 /// Which container it is, and where its files are.
@@ -87,13 +102,16 @@ pub fn build(inputs: &Inputs<'_>) -> Result<Built, RequestError> {
     let mut linux = Linux::default();
     linux
         .set_namespaces(Some(namespaces::list(request)))
-        .set_cgroups_path(Some(cgroup::path(request.cgroup_parent.as_deref(), inputs.place)?))
+        .set_cgroups_path(Some(cgroup::absolute(&cgroup::path(
+            request.cgroup_parent.as_deref(),
+            inputs.place,
+        )?)))
         .set_devices(Some(devices::nodes(&request.security, host)?))
         .set_resources(Some(resources::limits(&request.resources, host, &mut warnings)?))
         .set_seccomp(seccomp::filter(request, &capabilities, host)?)
         .set_sysctl(sysctls::checked(request)?)
         .set_time_offsets(namespaces::time_offsets(&request.namespaces))
-        .set_masked_paths(mounts::masked_paths(&request.security, host))
+        .set_masked_paths(mounts::masked_paths(inputs))
         .set_readonly_paths(mounts::readonly_paths(&request.security))
         .set_rootfs_propagation(mounts::root_propagation(&request.mounts).map(str::to_owned));
     if let Some(resources) = linux.resources_mut() {

@@ -34,6 +34,15 @@ pub fn identify(root: BorrowedFd<'_>, user: &str, groups: &[String]) -> Result<I
     identity(&spec, groups, &passwd, &group).map_err(wrong_user)
 }
 
+/// Who `user` is where no files of an image can be looked at: numbers only.
+///
+/// # Errors
+/// For a name, and for a number out of range.
+pub fn identify_by_number(user: &str, groups: &[String]) -> Result<Identity, RequestError> {
+    let spec: UserSpec = user.parse().map_err(wrong_user)?;
+    identity(&spec, groups, b"", b"").map_err(wrong_user)
+}
+
 fn identity(spec: &UserSpec, more: &[String], passwd: &[u8], group: &[u8]) -> Result<Identity, UserError> {
     let found = resolve(spec, passwd, group)?;
     let mut groups = found.groups;

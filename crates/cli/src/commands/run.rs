@@ -6,10 +6,79 @@ mod mounts;
 mod values;
 mod wishes;
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use skiff_engine::{Engine, EngineError, Roots, SignalProxy};
 
 pub use args::Args;
 
 use crate::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, Doing as _};
+use crate::output;
 use wishes::Surroundings;
+
+/// Runs the command in a new container and returns its exit code.
+pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
+    let signals = if args.container.sig_proxy { SignalProxy::On } else { SignalProxy::Off };
+    let cidfile = args.container.cidfile.clone();
+    let request = wishes::request(
+        args,
+        &Surroundings {
+            variable: &|name| std::env::var(name).ok(),
+            directory: std::env::current_dir().unwrap_or_else(|_| Path::new("/").to_path_buf()),
+            read: &|path| std::fs::read(path),
+        },
+    )?;
+    let argv: Vec<String> = context.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let engine = Engine::open(&roots(context)).map_err(explained)?;
+    let prepared = engine.prepare(&request, &argv, signals).map_err(explained)?;
+    for warning in &prepared.warnings {
+        output::aside(warning);
+    }
+    if let Some(path) = cidfile {
+        write_id(&path, &prepared.id)?;
+    }
+    let timings = prepared.timings.clone();
+    let status = prepared.run().map_err(explained)?;
+    if context.debug {
+        show_timings(timings.iter().chain(&status.timings));
+    }
+    for left in &status.left {
+        output::aside(&format!("left behind: {left}"));
+    }
+    Ok(ExitCode::from(status.code()))
+}
+
+/// Where the engine's data is.
+pub(super) fn roots(context: &Context) -> Roots {
+    Roots { root: context.root.clone(), state: context.state.clone() }
+}
+
+/// An error of the engine with its exit code and hint.
+pub(super) fn explained(error: EngineError) -> CliError {
+    let (code, hint) = (error.exit_code(), error.hint());
+    let error = CliError::from(error).with_code(code);
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+/// As Docker: a file that is there already belongs to another container.
+fn write_id(path: &Path, id: &str) -> Result<(), CliError> {
+    use std::io::Write as _;
+    let doing = format!("write `--cidfile {}`", path.display());
+    let mut file = std::fs::File::create_new(path).doing(&doing)?;
+    file.write_all(id.as_bytes()).doing(doing)
+}
+
+fn show_timings<'a>(timings: impl Iterator<Item = &'a (String, Duration)>) {
+    let mut total = Duration::ZERO;
+    for (step, duration) in timings {
+        total += *duration;
+        output::aside(&format!("{:>8.1} µs  {step}", duration.as_secs_f64() * 1e6));
+    }
+    output::aside(&format!("{:>8.1} µs  in all", total.as_secs_f64() * 1e6));
+}

@@ -70,14 +70,6 @@ pub enum RequestError {
     /// `--privileged` with a user namespace.
     #[error("`--privileged` and a user namespace of the container's own exclude each other")]
     PrivilegedUserNamespace,
-    /// The name of a container where another namespace is meant to be joined.
-    #[error("`{flag}=container:{name}` can't be done yet: only `run` in the foreground exists")]
-    JoinContainer {
-        /// The flag.
-        flag: &'static str,
-        /// The container.
-        name: String,
-    },
     /// No such capability.
     #[error("there is no capability `{name}`")]
     UnknownCapability {
@@ -103,10 +95,10 @@ pub enum RequestError {
         reason: String,
     },
     /// `--cgroup-parent` can't be a cgroup.
-    #[error("{parent:?} can't be the path of a cgroup")]
+    #[error("`--cgroup-parent`: {source}")]
     CgroupParent {
-        /// What was given.
-        parent: String,
+        /// Why.
+        source: skiff_cgroup::PathError,
     },
     /// `--cpus` with its own ingredients.
     #[error("`--cpus` and `{flag}` exclude each other")]

@@ -7,7 +7,6 @@ use skiff_oci::runtime::{LinuxIdMapping, LinuxIdMappingBuilder, Mount};
 
 use super::error::built;
 use super::{Inputs, RequestError, namespaces};
-use crate::facts::HostFacts;
 use crate::request::{
     Access, BindMount, IdMapWish, IpcMode, MountRequest, Propagation, Recursion, RunRequest, Security,
     Sharing, SystemPaths, TmpfsMount,
@@ -65,9 +64,10 @@ pub(super) fn list(inputs: &Inputs<'_>) -> Result<Vec<Mount>, RequestError> {
     let is_free = |mount: &Mount| {
         let own = mount.destination();
         // A `/dev` of the user's brings its own contents.
-        !taken.contains(own.as_path()) && !(own.starts_with("/dev") && taken.contains(Path::new("/dev")))
+        let is_below_theirs = own.starts_with("/dev") && taken.contains(Path::new("/dev"));
+        !is_below_theirs && !taken.contains(own.as_path())
     };
-    let own = system(request).into_iter().chain(etc_files(inputs)).chain(writable_places(request));
+    let own = system(request).into_iter().chain(etc_files(inputs)).chain(writable_places(inputs));
     let mut mounts: Vec<Mount> = own.filter(is_free).collect();
     for (target, wish) in wanted {
         mounts.push(match wish {
@@ -178,13 +178,22 @@ fn etc_files(inputs: &Inputs<'_>) -> Vec<Mount> {
     ETC_FILES.into_iter().map(file).collect()
 }
 
-/// Where programs expect to write, when strictness made the root read-only.
-fn writable_places(request: &RunRequest) -> Vec<Mount> {
-    if !request.security.strict {
-        return Vec::new();
-    }
-    let place = |(path, mode): (&str, &str)| mount(path, "tmpfs", "tmpfs", &["nosuid", "nodev", mode]);
-    [("/run", "mode=755"), ("/tmp", "mode=1777"), ("/var/tmp", "mode=1777")].into_iter().map(place).collect()
+/// Directories of the container's own: those that the image keeps private, and with a root that strictness made
+/// read-only those where programs expect to write.
+fn writable_places(inputs: &Inputs<'_>) -> Vec<Mount> {
+    const EXPECTED: [&str; 3] = ["/run", "/tmp", "/var/tmp"];
+    let strict: &[&str] = if inputs.request.security.strict { &EXPECTED } else { &[] };
+    let private = inputs.hidden.private;
+    let places = private.iter().chain(strict.iter().filter(|place| !private.contains(place)));
+    let place = |path: &&str| {
+        let mode = match *path {
+            "/tmp" | "/var/tmp" => "mode=1777",
+            "/root" => "mode=700",
+            _ => "mode=755",
+        };
+        mount(path, "tmpfs", "tmpfs", &["nosuid", "nodev", mode])
+    };
+    places.map(place).collect()
 }
 
 fn mount(target: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
@@ -295,11 +304,15 @@ fn is_replaced_by(earlier: &str, later: &str) -> bool {
 }
 
 /// What is covered, so that it can't be read.
-pub(super) fn masked_paths(security: &Security, host: &HostFacts) -> Option<Vec<String>> {
-    let mut paths = system_paths(security, &MASKED);
-    if !paths.is_empty() {
-        paths.extend(host.thermal_paths.iter().cloned());
+pub(super) fn masked_paths(inputs: &Inputs<'_>) -> Option<Vec<String>> {
+    if inputs.request.namespaces.mount != Sharing::Private {
+        return None;
     }
+    let mut paths = system_paths(&inputs.request.security, &MASKED);
+    if !paths.is_empty() {
+        paths.extend(inputs.host.thermal_paths.iter().cloned());
+    }
+    paths.extend(inputs.hidden.paths.iter().cloned());
     Some(paths)
 }
 

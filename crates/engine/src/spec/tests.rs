@@ -8,7 +8,15 @@ fn built_spec(request: &RunRequest) -> Result<Built, RequestError> {
     let identity = Identity { uid: 0, gid: 0, groups: vec![0], home: "/root".to_owned() };
     let place = Place { id: "0123456789abcdef".repeat(4), directory: "/c".into() };
     let host = HostFacts::default();
-    build(&Inputs { request, image: &image, identity: &identity, host: &host, place: &place })
+    let hidden = Hidden::default();
+    build(&Inputs {
+        request,
+        image: &image,
+        hidden: &hidden,
+        identity: &identity,
+        host: &host,
+        place: &place,
+    })
 }
 
 fn json(request: &RunRequest) -> serde_json::Value {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::ArgAction;
 use skiff_engine::request::{
-    CapabilityWish, ClockOffset, DeviceNode, DeviceRate, DeviceRule, DeviceWeight, InterfacePriority, IpcMode,
-    PidsLimit, Sharing, Swap, Ulimit,
+    CapabilityWish, ClockOffset, DeviceNode, DeviceRate, DeviceRule, DeviceWeight, InterfacePriority,
+    IpcMode, PidsLimit, Sharing, Swap, Ulimit,
 };
 
 use super::values;
@@ -16,7 +16,7 @@ use super::values;
 /// Flags after IMAGE belong to the command. There are no networks yet: a container has its own empty one
 /// unless `--network` says otherwise.
 #[derive(Debug, clap::Args)]
-#[command(args_override_self = true)]
+#[command(args_override_self = true, override_usage = "skiff run [OPTIONS] IMAGE [COMMAND [ARG...]]")]
 pub struct Args {
     #[command(flatten, next_help_heading = "Container")]
     pub container: ContainerArgs,
@@ -33,7 +33,7 @@ pub struct Args {
     #[command(flatten, next_help_heading = "Security")]
     pub security: SecurityArgs,
     /// The image, then the command and its arguments
-    #[arg(value_name = "IMAGE [COMMAND [ARG]...]", required = true, trailing_var_arg = true)]
+    #[arg(value_name = "IMAGE", required = true, trailing_var_arg = true, hide = true)]
     pub words: Vec<String>,
 }
 

@@ -90,7 +90,8 @@ pub fn volume(text: &str, here: &Path) -> Result<MountRequest, MountError> {
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             "ro" | "rw" => {
-                let (word, access) = if option == "ro" { ("ro", Access::ReadOnly) } else { ("rw", Access::ReadWrite) };
+                let (word, access) =
+                    if option == "ro" { ("ro", Access::ReadOnly) } else { ("rw", Access::ReadWrite) };
                 if access_word.is_some_and(|earlier| earlier != word) {
                     return Err(MountError::Conflict("ro", "rw"));
                 }
@@ -101,7 +102,12 @@ pub fn volume(text: &str, here: &Path) -> Result<MountRequest, MountError> {
             "z" | "Z" | "cached" | "delegated" | "consistent" | "default" => {}
             "nocopy" => return Err(MountError::VolumeOption("nocopy")),
             "O" => return Err(MountError::Later { option: "O", instead: "mount it `ro`, or copy it" }),
-            "U" => return Err(MountError::Later { option: "U", instead: "`idmap` shows the files as the user's own" }),
+            "U" => {
+                return Err(MountError::Later {
+                    option: "U",
+                    instead: "`idmap` shows the files as the user's own",
+                });
+            }
             "idmap" => mount.idmap = Some(IdMapWish::ProcessUser),
             other => match (propagation(other), other.strip_prefix("idmap=")) {
                 (Some(propagation), _) => mount.propagation = Some(propagation),
@@ -220,7 +226,8 @@ fn bind_fields(fields: &[(String, String)], here: &Path) -> Result<MountRequest,
             "readonly" | "ro" => mount.access = access(value).ok_or_else(meaning)?,
             "bind-propagation" => mount.propagation = Some(propagation(value).ok_or_else(meaning)?),
             "bind-nonrecursive" => {
-                mount.recursion = if switch(value).ok_or_else(meaning)? { Recursion::Disabled } else { Recursion::Enabled };
+                mount.recursion =
+                    if switch(value).ok_or_else(meaning)? { Recursion::Disabled } else { Recursion::Enabled };
             }
             "bind-recursive" => {
                 mount.recursion = match value.as_str() {
@@ -288,7 +295,9 @@ fn switch(value: &str) -> Option<bool> {
 
 /// A field of another type, or of none.
 fn unknown(field: &str, kind: &str) -> MountError {
-    let exists = ["source", "src", "bind-", "volume-", "tmpfs-", "image-", "idmap"].iter().any(|known| field.starts_with(known));
+    let exists = ["source", "src", "bind-", "volume-", "tmpfs-", "image-", "idmap"]
+        .iter()
+        .any(|known| field.starts_with(known));
     match exists {
         true => MountError::FieldOfOther { field: field.to_owned(), kind: kind.to_owned() },
         false => MountError::Field(field.to_owned()),

@@ -6,8 +6,8 @@
 use std::path::PathBuf;
 
 use skiff_engine::request::{
-    CapabilityWish, ClockOffset, DeviceNode, DeviceRate, DeviceRule, DeviceWeight, InterfacePriority, IpcMode,
-    PidsLimit, Sharing, Swap, Ulimit,
+    CapabilityWish, ClockOffset, DeviceNode, DeviceRate, DeviceRule, DeviceWeight, InterfacePriority,
+    IpcMode, PidsLimit, Sharing, Swap, Ulimit,
 };
 
 /// Why a value means nothing.
@@ -88,7 +88,8 @@ pub fn bytes(text: &str) -> Result<u64, ValueError> {
 /// `number`, whole or decimal, times `unit`, rounded down.
 fn scaled(number: &str, unit: u128) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let is_number = |digits: &str| !digits.is_empty() && digits.len() <= 20 && digits.bytes().all(|b| b.is_ascii_digit());
+    let is_number =
+        |digits: &str| !digits.is_empty() && digits.len() <= 20 && digits.bytes().all(|b| b.is_ascii_digit());
     if !is_number(whole) || !is_number(fraction) || fraction.len() > 18 {
         return None;
     }
@@ -155,7 +156,8 @@ fn duration(text: &str) -> Option<u128> {
     while !rest.is_empty() {
         let digits = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
         let (number, after) = rest.split_at(digits);
-        let letters = after.find(|letter: char| letter.is_ascii_digit() || letter == '.').unwrap_or(after.len());
+        let letters =
+            after.find(|letter: char| letter.is_ascii_digit() || letter == '.').unwrap_or(after.len());
         let (unit, after) = after.split_at(letters);
         let unit = match unit {
             "ns" => 1,
@@ -215,7 +217,9 @@ pub fn device_weight(text: &str) -> Result<DeviceWeight, ValueError> {
 
 fn device_limit<'a>(text: &'a str, example: &'static str) -> Result<(PathBuf, &'a str), ValueError> {
     match text.rsplit_once(':') {
-        Some((device, limit)) if device.starts_with('/') && !limit.is_empty() => Ok((PathBuf::from(device), limit)),
+        Some((device, limit)) if device.starts_with('/') && !limit.is_empty() => {
+            Ok((PathBuf::from(device), limit))
+        }
         _ => Err(ValueError::DeviceLimit(example)),
     }
 }
@@ -250,18 +254,26 @@ pub fn device_rule(text: &str) -> Result<DeviceRule, ValueError> {
         digits => digits.parse().map(Some).map_err(|_| ValueError::DeviceRule),
     };
     let (major, minor) = numbers.split_once(':').ok_or(ValueError::DeviceRule)?;
-    let is_access = !access.is_empty() && access.len() <= 3 && access.chars().all(|letter| "rwm".contains(letter));
+    let is_access =
+        !access.is_empty() && access.len() <= 3 && access.chars().all(|letter| "rwm".contains(letter));
     match kind.chars().next() {
-        Some(letter @ ('a' | 'b' | 'c')) if kind.len() == 1 && is_access => {
-            Ok(DeviceRule { kind: letter, major: number(major)?, minor: number(minor)?, access: (*access).to_owned() })
-        }
+        Some(letter @ ('a' | 'b' | 'c')) if kind.len() == 1 && is_access => Ok(DeviceRule {
+            kind: letter,
+            major: number(major)?,
+            minor: number(minor)?,
+            access: (*access).to_owned(),
+        }),
         _ => Err(ValueError::DeviceRule),
     }
 }
 
 /// `ALL`, `NET_ADMIN`, `CAP_NET_ADMIN`; names are checked when the container is planned.
 pub fn capability(text: &str) -> Result<CapabilityWish, ValueError> {
-    Ok(if text.eq_ignore_ascii_case("ALL") { CapabilityWish::All } else { CapabilityWish::Named(text.to_owned()) })
+    Ok(if text.eq_ignore_ascii_case("ALL") {
+        CapabilityWish::All
+    } else {
+        CapabilityWish::Named(text.to_owned())
+    })
 }
 
 /// `0x100001`, `1048577`, or `10:1` as `tc` writes it.
@@ -292,7 +304,9 @@ pub fn sharing(text: &str, kind: &'static str) -> Result<Sharing, ValueError> {
     match text {
         "" | "private" => Ok(Sharing::Private),
         "host" => Ok(Sharing::Host),
-        _ => joined(text, kind)?.map(Sharing::Path).ok_or(ValueError::Sharing("`private`, `host` or `ns:PATH`")),
+        _ => joined(text, kind)?
+            .map(Sharing::Path)
+            .ok_or(ValueError::Sharing("`private`, `host` or `ns:PATH`")),
     }
 }
 

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use skiff_engine::RunRequest;
 use skiff_engine::request::{
-    BlkioLimits, CpuLimits, MemoryLimits, MountRequest, Namespaces, Resources, SeccompChoice, Security, Sharing,
-    SystemPaths, TimeOffsets,
+    BlkioLimits, CpuLimits, MemoryLimits, MountRequest, Namespaces, Resources, SeccompChoice, Security,
+    Sharing, SystemPaths, TimeOffsets,
 };
 
 use super::args::{Args, DiskArgs, FileArgs, LimitArgs, NamespaceArgs, SecurityArgs};
@@ -70,7 +70,11 @@ pub fn request(args: Args, surroundings: &Surroundings<'_>) -> Result<RunRequest
     })
 }
 
-fn variables(flags: &[String], files: &[PathBuf], surroundings: &Surroundings<'_>) -> Result<Vec<String>, CliError> {
+fn variables(
+    flags: &[String],
+    files: &[PathBuf],
+    surroundings: &Surroundings<'_>,
+) -> Result<Vec<String>, CliError> {
     let mut entries = Vec::new();
     for path in files {
         entries.extend(file_entries("--env-file", path, surroundings)?);
@@ -123,7 +127,11 @@ fn namespace_wishes(args: NamespaceArgs, mount: Sharing) -> Namespaces {
     }
 }
 
-fn security_wishes(args: SecurityArgs, files: FileArgs, surroundings: &Surroundings<'_>) -> Result<Security, CliError> {
+fn security_wishes(
+    args: SecurityArgs,
+    files: FileArgs,
+    surroundings: &Surroundings<'_>,
+) -> Result<Security, CliError> {
     let mut security = Security {
         privileged: args.privileged,
         cap_add: args.cap_add,
@@ -139,12 +147,17 @@ fn security_wishes(args: SecurityArgs, files: FileArgs, surroundings: &Surroundi
 }
 
 /// `NAME`, `NAME=VALUE`, or as Docker wrote it long ago, `NAME:VALUE`.
-fn security_option(option: &str, security: &mut Security, surroundings: &Surroundings<'_>) -> Result<(), CliError> {
+fn security_option(
+    option: &str,
+    security: &mut Security,
+    surroundings: &Surroundings<'_>,
+) -> Result<(), CliError> {
     let unknown = || {
         CliError::message(format!("`--security-opt` knows no `{option}`"))
             .with_hint("`skiff run --help` lists what it takes")
     };
-    let (name, value) = option.split_once(['=', ':']).map_or((option, None), |(name, value)| (name, Some(value)));
+    let (name, value) =
+        option.split_once(['=', ':']).map_or((option, None), |(name, value)| (name, Some(value)));
     match (name, value) {
         ("strict", None) => security.strict = true,
         ("no-new-privileges", None | Some("true" | "1")) => security.no_new_privileges = true,
@@ -169,7 +182,11 @@ fn limited<T: PartialEq + Default>(value: Option<T>) -> Option<T> {
     value.filter(|value| *value != T::default())
 }
 
-fn resource_wishes(limits: LimitArgs, disks: DiskArgs, ulimits: Vec<skiff_engine::request::Ulimit>) -> Resources {
+fn resource_wishes(
+    limits: LimitArgs,
+    disks: DiskArgs,
+    ulimits: Vec<skiff_engine::request::Ulimit>,
+) -> Resources {
     Resources {
         cpu: CpuLimits {
             nanos: limited(limits.cpus),

@@ -1,6 +1,6 @@
 use super::*;
 use crate::facts::{HostFacts, SourceFact};
-use crate::spec::Place;
+use crate::spec::{Hidden, Place};
 use crate::user::Identity;
 use skiff_oci::image::Config;
 
@@ -13,8 +13,9 @@ fn lines_on(request: &RunRequest, host: &HostFacts) -> Result<Vec<String>, Reque
     let image = Config::default();
     let identity = Identity { uid: 1000, gid: 100, groups: vec![100], home: "/".to_owned() };
     let place = Place { id: "001".repeat(22), directory: "/c".into() };
-    let mounts = list(&Inputs { request, image: &image, identity: &identity, host, place: &place })?;
-    Ok(mounts.iter().map(line).collect())
+    let hidden = Hidden::default();
+    let inputs = Inputs { request, image: &image, hidden: &hidden, identity: &identity, host, place: &place };
+    Ok(list(&inputs)?.iter().map(line).collect())
 }
 
 fn line(mount: &Mount) -> String {
@@ -230,19 +231,47 @@ fn a_joined_mount_namespace_takes_no_mounts() {
     assert!(matches!(lines(&request), Err(RequestError::MountInSharedNamespace { .. })));
 }
 
+/// The masked paths, and the private directories, of an image that hides something.
+fn masked_of(security: Security) -> (Vec<String>, Vec<String>) {
+    let request = RunRequest { security, ..RunRequest::default() };
+    let host = HostFacts { thermal_paths: vec!["/sys/t".to_owned()], ..HostFacts::default() };
+    let image = Config::default();
+    let identity = Identity { uid: 0, gid: 0, groups: vec![0], home: "/".to_owned() };
+    let place = Place { id: "0".repeat(64), directory: "/c".into() };
+    let hidden = Hidden { paths: vec!["/etc/shadow".to_owned()], private: &["/root", "/tmp"] };
+    let inputs = Inputs {
+        request: &request,
+        image: &image,
+        hidden: &hidden,
+        identity: &identity,
+        host: &host,
+        place: &place,
+    };
+    let places = writable_places(&inputs).iter().map(line).collect();
+    (masked_paths(&inputs).unwrap(), places)
+}
+
 #[test]
 fn paths_are_masked_unless_asked_otherwise() {
-    let host = HostFacts { thermal_paths: vec!["/sys/t".to_owned()], ..HostFacts::default() };
-    let masked = |security: &Security| masked_paths(security, &host).unwrap();
-    assert_eq!(masked(&Security::default()).len(), MASKED.len() + 1);
+    assert_eq!(masked_of(Security::default()).0.len(), MASKED.len() + 2);
     assert_eq!(readonly_paths(&Security::default()).unwrap(), READ_ONLY);
     for open in [
         Security { privileged: true, ..Security::default() },
         Security { system_paths: SystemPaths::Unconfined, ..Security::default() },
     ] {
-        assert_eq!(masked(&open), Vec::<String>::new());
         assert_eq!(readonly_paths(&open).unwrap(), Vec::<String>::new());
+        // What an image hides is no path of the system's.
+        assert_eq!(masked_of(open).0, ["/etc/shadow"]);
     }
+}
+
+#[test]
+fn private_directories_are_memory_and_mounted_once() {
+    let private = ["/root tmpfs tmpfs nosuid,nodev,mode=700", "/tmp tmpfs tmpfs nosuid,nodev,mode=1777"];
+    assert_eq!(masked_of(Security::default()).1, private);
+    let strict = masked_of(Security { strict: true, ..Security::default() }).1;
+    assert_eq!(strict.len(), 4);
+    assert_eq!(strict[..2], private);
 }
 
 #[test]

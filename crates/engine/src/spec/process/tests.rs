@@ -1,6 +1,6 @@
 use super::*;
 use crate::request::Sharing;
-use crate::spec::Place;
+use crate::spec::{Hidden, Place};
 use crate::user::Identity;
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -20,7 +20,8 @@ fn built_on(
 ) -> Result<(Process, Vec<String>), RequestError> {
     let identity = Identity { uid: 0, gid: 0, groups: vec![0], home: "/root".to_owned() };
     let place = Place { id: "ab".repeat(32), directory: "/c".into() };
-    let inputs = Inputs { request, image, identity: &identity, host, place: &place };
+    let hidden = Hidden::default();
+    let inputs = Inputs { request, image, hidden: &hidden, identity: &identity, host, place: &place };
     let mut warnings = Vec::new();
     Ok((process(&inputs, Capabilities::new(), &mut warnings)?, warnings))
 }

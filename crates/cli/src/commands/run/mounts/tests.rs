@@ -21,7 +21,10 @@ fn volumes_have_source_target_and_options() {
     assert_eq!(bound("/a:/b"), Ok(bind("/a".into(), "/b")));
     assert_eq!(bound("/a:/b:ro").unwrap().access, Access::ReadOnly);
     let all = bound("/a:/b:rw,z,rslave,idmap=7:8").unwrap();
-    assert_eq!((all.propagation, all.idmap), (Some(Propagation::Rslave), Some(IdMapWish::Ids { uid: 7, gid: 8 })));
+    assert_eq!(
+        (all.propagation, all.idmap),
+        (Some(Propagation::Rslave), Some(IdMapWish::Ids { uid: 7, gid: 8 }))
+    );
     assert_eq!(bound("/a:/b:idmap").unwrap().idmap, Some(IdMapWish::ProcessUser));
     assert_eq!(bound("./a:/b").unwrap().source, PathBuf::from("/here/./a"));
     assert_eq!(bound("..:/b").unwrap().source, PathBuf::from("/here/.."));
@@ -65,7 +68,8 @@ fn bind_fields_are_dockers() {
             idmap: Some(IdMapWish::ProcessUser),
         }))
     );
-    let MountRequest::Bind(relative) = mounted("type=bind,src=a,dst=/b,ro=false,bind-nonrecursive").unwrap() else {
+    let MountRequest::Bind(relative) = mounted("type=bind,src=a,dst=/b,ro=false,bind-nonrecursive").unwrap()
+    else {
         unreachable!("the type is bind")
     };
     assert_eq!(relative.source, PathBuf::from("/here/a"));
@@ -104,7 +108,12 @@ fn wrong_fields_are_named() {
     for text in ["source=v,target=/t", "type=volume,target=/t", "type=npipe"] {
         assert!(matches!(mounted(text), Err(MountError::Kind(_))), "{text}");
     }
-    for text in ["type=bind,bind-propagation=x", "type=bind,ro=maybe", "type=bind,bind-recursive=no", "type=tmpfs,tmpfs-mode=9"] {
+    for text in [
+        "type=bind,bind-propagation=x",
+        "type=bind,ro=maybe",
+        "type=bind,bind-recursive=no",
+        "type=tmpfs,tmpfs-mode=9",
+    ] {
         assert!(matches!(mounted(text), Err(MountError::FieldMeaning { .. })), "{text}");
     }
 }

@@ -18,7 +18,9 @@ fn sizes_are_go_units() {
     ] {
         assert_eq!(bytes(text), Ok(size), "{text}");
     }
-    for text in ["", "m", "10q", "-1", "1e3", "1.5.5g", ".5g", "5.", "10mm", "10 m b", "10i", "10ib", "0x10", "ä"] {
+    for text in
+        ["", "m", "10q", "-1", "1e3", "1.5.5g", ".5g", "5.", "10mm", "10 m b", "10i", "10ib", "0x10", "ä"]
+    {
         assert_eq!(bytes(text), Err(ValueError::Size), "{text}");
     }
     assert_eq!(bytes("99999999999p"), Err(ValueError::TooLarge));
@@ -26,7 +28,8 @@ fn sizes_are_go_units() {
 
 #[test]
 fn cpus_are_decimals() {
-    for (text, nanos) in [("0.5", 500_000_000), ("2", 2_000_000_000), (".5", 500_000_000), ("0.000000001", 1)] {
+    for (text, nanos) in [("0.5", 500_000_000), ("2", 2_000_000_000), (".5", 500_000_000), ("0.000000001", 1)]
+    {
         assert_eq!(cpus(text), Ok(nanos), "{text}");
     }
     for text in ["", "half", "-1", "0.0000000001", "1,5", "1.5.5", "."] {
@@ -41,7 +44,10 @@ fn limits_have_words_for_none() {
     assert_eq!((pids("-2"), pids("x")), (Err(ValueError::Number), Err(ValueError::Number)));
     assert_eq!((swap("-1"), swap("1k")), (Ok(Swap::Unlimited), Ok(Swap::Bytes(1024))));
     assert_eq!(swap("-2"), Err(ValueError::Size));
-    assert_eq!((swappiness("-1"), swappiness("60"), swappiness("-2")), (Ok(-1), Ok(60), Err(ValueError::Number)));
+    assert_eq!(
+        (swappiness("-1"), swappiness("60"), swappiness("-2")),
+        (Ok(-1), Ok(60), Err(ValueError::Number))
+    );
 }
 
 #[test]
@@ -114,27 +120,38 @@ fn devices_have_up_to_three_parts() {
 
 #[test]
 fn device_rules_are_dockers() {
-    let rule = |kind, major, minor, access: &str| Ok(DeviceRule { kind, major, minor, access: access.to_owned() });
+    let rule =
+        |kind, major, minor, access: &str| Ok(DeviceRule { kind, major, minor, access: access.to_owned() });
     assert_eq!(device_rule("c 189:* rmw"), rule('c', Some(189), None, "rmw"));
     assert_eq!(device_rule("a *:* r"), rule('a', None, None, "r"));
-    for text in ["", "c 1:3", "x 1:3 r", "c 1 r", "c 1:3 x", "c 1:3 rwmr", "cc 1:3 r", "c a:3 r", "c 1:3 r w"] {
+    for text in ["", "c 1:3", "x 1:3 r", "c 1 r", "c 1:3 x", "c 1:3 rwmr", "cc 1:3 r", "c a:3 r", "c 1:3 r w"]
+    {
         assert_eq!(device_rule(text), Err(ValueError::DeviceRule), "{text}");
     }
 }
 
 #[test]
 fn classes_are_numbers_or_handles() {
-    assert_eq!((net_class("0x100001"), net_class("1048577"), net_class("10:1")), (Ok(0x10_0001), Ok(0x10_0001), Ok(0x10_0001)));
+    assert_eq!(
+        (net_class("0x100001"), net_class("1048577"), net_class("10:1")),
+        (Ok(0x10_0001), Ok(0x10_0001), Ok(0x10_0001))
+    );
     for text in ["", "x", "10:", "10000:1", "1:10000", "-1", "0x"] {
         assert_eq!(net_class(text), Err(ValueError::NetClass), "{text}");
     }
     assert_eq!(net_priority("lo:5"), Ok(InterfacePriority { interface: "lo".to_owned(), priority: 5 }));
-    assert_eq!((net_priority("lo"), net_priority(":5")), (Err(ValueError::NetPriority), Err(ValueError::NetPriority)));
+    assert_eq!(
+        (net_priority("lo"), net_priority(":5")),
+        (Err(ValueError::NetPriority), Err(ValueError::NetPriority))
+    );
 }
 
 #[test]
 fn namespaces_are_words_or_paths() {
-    assert_eq!((sharing("host", "pid"), sharing("private", "pid")), (Ok(Sharing::Host), Ok(Sharing::Private)));
+    assert_eq!(
+        (sharing("host", "pid"), sharing("private", "pid")),
+        (Ok(Sharing::Host), Ok(Sharing::Private))
+    );
     assert_eq!(sharing("ns:/proc/1/ns/pid", "pid"), Ok(Sharing::Path("/proc/1/ns/pid".into())));
     assert_eq!(sharing("ns:x", "pid"), Err(ValueError::RelativeNamespace));
     assert_eq!(sharing("container:a", "pid"), Err(ValueError::JoinContainer("pid")));

@@ -45,21 +45,29 @@ fn the_seeds_lines_mean_what_they_say() {
     assert_eq!(meant("--rm -it --cpu-shares=512 ubuntu bash").unwrap().resources.cpu.shares, Some(512));
     let cpu = meant("--rm -it --cpu-quota=50000 --cpu-period=100000 ubuntu bash").unwrap().resources.cpu;
     assert_eq!((cpu.quota, cpu.period), (Some(50_000), Some(100_000)));
-    assert_eq!(meant("--rm -it --pids-limit=50 ubuntu bash").unwrap().resources.pids, PidsLimit::Processes(50));
+    assert_eq!(
+        meant("--rm -it --pids-limit=50 ubuntu bash").unwrap().resources.pids,
+        PidsLimit::Processes(50)
+    );
     assert_eq!(meant("-it --pid=host ubuntu bash").unwrap().namespaces.pid, Sharing::Host);
 }
 
 #[test]
 fn switches_take_go_booleans() {
     let request = meant("--rm=false --init=true --read-only -i=true host").unwrap();
-    assert_eq!((request.remove, request.init, request.read_only, request.interactive), (false, true, true, true));
+    assert_eq!(
+        (request.remove, request.init, request.read_only, request.interactive),
+        (false, true, true, true)
+    );
     let request = meant("--rm --rm=false host").unwrap();
     assert!(!request.remove);
 }
 
 #[test]
 fn negative_values_are_values() {
-    let request = meant("--memory 64m --memory-swap -1 --pids-limit -1 --oom-score-adj -500 --cpu-quota -1 host").unwrap();
+    let request =
+        meant("--memory 64m --memory-swap -1 --pids-limit -1 --oom-score-adj -500 --cpu-quota -1 host")
+            .unwrap();
     assert_eq!(request.resources.memory.swap, Some(Swap::Unlimited));
     assert_eq!(request.resources.pids, PidsLimit::Unlimited);
     assert_eq!((request.oom_score_adj, request.resources.cpu.quota), (Some(-500), Some(-1)));
@@ -70,7 +78,8 @@ fn negative_values_are_values() {
 
 #[test]
 fn zero_is_no_limit() {
-    let resources = meant("--cpus 0 --memory 0 --cpu-shares 0 --blkio-weight 0 --memory-swap 0 host").unwrap().resources;
+    let resources =
+        meant("--cpus 0 --memory 0 --cpu-shares 0 --blkio-weight 0 --memory-swap 0 host").unwrap().resources;
     assert_eq!(resources, Resources::default());
     let swappiness = |line| meant(line).unwrap().resources.memory.swappiness;
     assert_eq!(swappiness("--memory-swappiness 0 host"), Some(0));
@@ -112,11 +121,16 @@ fn security_options_are_dockers_and_strict() {
     assert_eq!(security.seccomp, SeccompChoice::Unconfined);
     assert_eq!(security.system_paths, SystemPaths::Unconfined);
     assert_eq!((security.cap_add, security.cap_drop.len()), (vec![CapabilityWish::All], 2));
-    assert_eq!((security.labels, security.apparmor.as_deref()), (vec!["disable".to_owned()], Some("unconfined")));
+    assert_eq!(
+        (security.labels, security.apparmor.as_deref()),
+        (vec!["disable".to_owned()], Some("unconfined"))
+    );
     assert!(meant("--security-opt strict host").unwrap().security.strict);
     let profile = meant("--security-opt seccomp=profile host").unwrap().security.seccomp;
     assert_eq!(profile, SeccompChoice::Profile("{}".to_owned()));
-    for wrong in ["bogus", "strict=maybe", "no-new-privileges=perhaps", "seccomp=", "seccomp=nowhere", "systempaths=x"] {
+    for wrong in
+        ["bogus", "strict=maybe", "no-new-privileges=perhaps", "seccomp=", "seccomp=nowhere", "systempaths=x"]
+    {
         assert!(meant_by(&["--security-opt", wrong, "host"]).is_err(), "{wrong}");
     }
 }
@@ -132,7 +146,15 @@ fn namespaces_have_flags() {
 
 #[test]
 fn wrong_units_and_unknown_flags_are_refused() {
-    for line in ["--memory 64q host", "--cpus half host", "--bogus host", "--rm", "-d host", "--network bridge host", "--rm=maybe host"] {
+    for line in [
+        "--memory 64q host",
+        "--cpus half host",
+        "--bogus host",
+        "--rm",
+        "-d host",
+        "--network bridge host",
+        "--rm=maybe host",
+    ] {
         assert!(meant(line).is_err(), "{line}");
     }
 }
@@ -140,10 +162,16 @@ fn wrong_units_and_unknown_flags_are_refused() {
 #[test]
 fn every_flag_has_one_line_of_help() {
     let command = crate::arguments::with_help(<Args as clap::Args>::augment_args(clap::Command::new("run")));
-    for argument in command.get_arguments().filter(|argument| !argument.is_hide_set() && !argument.is_positional()) {
+    for argument in
+        command.get_arguments().filter(|argument| !argument.is_hide_set() && !argument.is_positional())
+    {
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-        assert!(!help.is_empty() && !help.contains('\n') && help.len() < 100, "{}: {help:?}", argument.get_id());
+        assert!(
+            !help.is_empty() && !help.contains('\n') && help.len() < 100,
+            "{}: {help:?}",
+            argument.get_id()
+        );
     }
     let text = command.get_about().map(ToString::to_string).unwrap_or_default();
-    assert!(text.contains("its own empty one"), "{text}");
+    assert!(text.contains("no networks yet"), "{text}");
 }

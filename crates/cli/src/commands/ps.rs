@@ -1,0 +1,128 @@
+//! `skiff ps`: lists containers.
+
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use skiff_engine::{Engine, Summary};
+
+use super::run::{explained, roots};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::{self, Align, Table, one_line};
+
+/// Lists the containers that run.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Those that have ended too
+    #[arg(short, long)]
+    all: bool,
+    /// Ids only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Whole ids and commands
+    #[arg(long)]
+    no_trunc: bool,
+}
+
+/// Prints the table.
+pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
+    let engine = Engine::open(&roots(context)).map_err(explained)?;
+    let mut containers = engine.containers().map_err(explained)?;
+    containers.retain(|container| args.all || container.exit.is_none());
+    output::show(&text(&args, &containers, now()))
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn text(args: &Args, containers: &[Summary], now: u64) -> String {
+    let id = |container: &Summary| match args.no_trunc {
+        true => container.id.to_string(),
+        false => container.id.short().to_owned(),
+    };
+    if args.quiet {
+        return containers.iter().map(|container| id(container) + "\n").collect();
+    }
+    let columns = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"];
+    let mut table = Table::new(&columns.map(|name| (name, Align::Left)));
+    for container in containers {
+        let record = &container.record;
+        let command = one_line(record.command.join(" ").as_bytes());
+        table.row([
+            id(container),
+            one_line(record.image.as_bytes()),
+            format!("\"{}\"", if args.no_trunc { command } else { shortened(&command) }),
+            format!("{} ago", ago(now.saturating_sub(record.created_at))),
+            status(container, now),
+            record.name.clone(),
+        ]);
+    }
+    table.render()
+}
+
+/// As Docker: twenty characters, the last one a dot-dot-dot.
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= 20 { text.to_owned() } else { text.chars().take(19).chain(['…']).collect() }
+}
+
+fn status(container: &Summary, now: u64) -> String {
+    match &container.exit {
+        None => format!("Up {}", ago(now.saturating_sub(container.record.created_at))),
+        Some(exit) => {
+            let code = exit.exit_code.map_or_else(|| "?".to_owned(), |code| code.to_string());
+            format!("Exited ({code}) {} ago", ago(now.saturating_sub(exit.finished_at)))
+        }
+    }
+}
+
+/// Docker's words for a time span: `HumanDuration` of go-units.
+fn ago(nanoseconds: u64) -> String {
+    let seconds = nanoseconds / 1_000_000_000;
+    match (seconds, seconds / 60, (seconds + 1800) / 3600) {
+        (0, ..) => "Less than a second".to_owned(),
+        (1, ..) => "1 second".to_owned(),
+        (2..60, ..) => format!("{seconds} seconds"),
+        (_, 1, _) => "About a minute".to_owned(),
+        (_, minutes @ 2..60, _) => format!("{minutes} minutes"),
+        (_, _, 1) => "About an hour".to_owned(),
+        (_, _, hours @ 2..48) => format!("{hours} hours"),
+        (_, _, hours @ 48..336) => format!("{} days", hours / 24),
+        (_, _, hours @ 336..1440) => format!("{} weeks", hours / 24 / 7),
+        (_, _, hours @ 1440..17520) => format!("{} months", hours / 24 / 30),
+        (_, _, hours) => format!("{} years", hours / 24 / 365),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_in_dockers_words() {
+        const SECOND: u64 = 1_000_000_000;
+        for (seconds, words) in [
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "About a minute"),
+            (119, "About a minute"),
+            (120, "2 minutes"),
+            (3600, "About an hour"),
+            (7200, "2 hours"),
+            (3 * 86_400, "3 days"),
+            (15 * 86_400, "2 weeks"),
+            (100 * 86_400, "3 months"),
+            (800 * 86_400, "2 years"),
+        ] {
+            assert_eq!(ago(seconds * SECOND), words, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn commands_are_cut_at_twenty_characters() {
+        assert_eq!(shortened("12345678901234567890"), "12345678901234567890");
+        assert_eq!(shortened("123456789012345678901"), "1234567890123456789…");
+    }
+}
