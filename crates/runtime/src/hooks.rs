@@ -129,6 +129,8 @@ fn start(
     match fork()? {
         Cloned::Parent { pidfd, .. } => Ok(Started { pidfd, stdin, output }),
         Cloned::Child => {
+            // The process that waits below would keep the pipe open that the hook reads to its end.
+            drop((stdin, output));
             let run = || -> Result<i32, Errno> {
                 rustix::stdio::dup2_stdin(&stdin_read)?;
                 rustix::stdio::dup2_stdout(&output_write)?;

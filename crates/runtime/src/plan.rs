@@ -199,7 +199,7 @@ impl StepList<'_> {
         if matches!(rootfs, Rootfs::Joined) {
             return Err(LaunchError::spec("root", "a new mount namespace needs a root filesystem"));
         }
-        plan.steps.extend([Step::CutPropagation, Step::AttachRootfs]);
+        plan.steps.extend([Step::CutPropagation, Step::AttachRootfs(self.place_of(rootfs)?)]);
         let mounts = self.spec.mounts().as_deref().unwrap_or_default();
         plan.add_all(mounts, bundle, view)?;
         // A /dev that the configuration binds from the host is complete already (as runc: needsSetupDev).
@@ -234,6 +234,19 @@ impl StepList<'_> {
             steps.push(Step::RootPropagation(propagation(name)?));
         }
         Ok(())
+    }
+
+    /// Where the root filesystem waits for the pivot: on top of the old root, the one place that is always
+    /// there. But who joins the mount namespace finds himself on top of that, and createContainer hooks are
+    /// found in the host's files: for them it is the directory of the bundle, as runc has it.
+    fn place_of(&self, rootfs: &Rootfs) -> Result<CString, LaunchError> {
+        let hooks = self.spec.hooks().as_ref().and_then(|hooks| hooks.create_container().as_ref());
+        match rootfs {
+            Rootfs::Dir(path) if hooks.is_some_and(|hooks| !hooks.is_empty()) => {
+                c_string("root.path", path.as_os_str().as_bytes())
+            }
+            _ => Ok(c"/".to_owned()),
+        }
     }
 
     fn terminal(&self, console: Console) -> Step {

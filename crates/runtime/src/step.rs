@@ -43,8 +43,8 @@ pub enum Step {
     BecomeRoot,
     /// Cuts the propagation of every mount, so that nothing that follows reaches the host.
     CutPropagation,
-    /// Puts the root filesystem on top of the old root.
-    AttachRootfs,
+    /// Puts the root filesystem somewhere in the mount namespace.
+    AttachRootfs(CString),
     /// Mounts something below the root filesystem.
     Mount(Mount),
     /// Changes the attributes of a mount that is there.
@@ -259,7 +259,7 @@ impl fmt::Display for Step {
             Self::Unshare(kind) => write!(f, "make the {kind} namespace"),
             Self::BecomeRoot => write!(f, "become root of the user namespace"),
             Self::CutPropagation => write!(f, "cut the propagation of mounts"),
-            Self::AttachRootfs => write!(f, "attach the root filesystem"),
+            Self::AttachRootfs(_) => write!(f, "attach the root filesystem"),
             Self::Mount(mount) => write!(f, "mount {} at {}", mount.what, mount.target.to_string_lossy()),
             Self::Remount { target, .. } => write!(f, "change the mount at {}", target.to_string_lossy()),
             Self::Device(device) => write!(f, "make the device {}", device.path.to_string_lossy()),

@@ -58,6 +58,11 @@ impl Report {
         unsafe { self.page.as_ref() }
     }
 
+    /// Says that step `index` begins, without looking at the clock: no system call on any machine.
+    pub fn begin_untimed(&self, index: u32) {
+        self.page().step.store(index, Ordering::Release);
+    }
+
     /// Says that step `index` begins now.
     pub fn begin(&self, index: u32) {
         let page = self.page();

@@ -30,15 +30,13 @@ pub fn cut_propagation() -> Result<(), Errno> {
 }
 
 impl Child<'_> {
-    /// Puts the root filesystem on top of the old root: the one place that is always there, and that
-    /// nobody looks at any more.
-    pub(super) fn attach_rootfs(&mut self) -> Result<(), Errno> {
+    pub(super) fn attach_rootfs(&mut self, place: &CStr) -> Result<(), Errno> {
         let rootfs = match self.state.sent_rootfs.take() {
             Some(sent) => sent,
             None => rustix::io::fcntl_dupfd_cloexec(self.state.rootfs.ok_or(Errno::BADF)?, 3)?,
         };
         let private = Change { propagation: Some(Propagation::Private), ..Change::default() };
-        attach(rootfs.as_fd(), CWD, c"/")?;
+        attach(rootfs.as_fd(), CWD, place)?;
         setattr(rootfs.as_fd(), private, Depth::One)?;
         self.state.root = Some(rootfs);
         Ok(())

@@ -170,8 +170,9 @@ fn hooks_are_awaited_where_they_belong() {
 
 #[test]
 fn what_can_t_be_meant_is_refused_by_field() {
-    let refused = |change: fn(&mut Value)| plan(change).unwrap_err().to_string();
-    let cases: [(&str, fn(&mut Value)); 7] = [
+    type Change = fn(&mut Value);
+    let refused = |change: Change| plan(change).unwrap_err().to_string();
+    let cases: [(&str, Change); 7] = [
         ("process.args", |config| config["process"]["args"] = json!([])),
         ("process.cwd", |config| config["process"]["cwd"] = json!("tmp")),
         ("hostname", |config| config["linux"]["namespaces"] = json!([{ "type": "mount" }])),
