@@ -1,8 +1,12 @@
 //! The end-to-end tests: one binary, one module per feature, run as root in every lane.
 
+mod cgroup;
 mod family;
+mod faults;
 mod framework;
 mod hostname;
 mod process;
 mod seccomp;
+mod seed;
 mod terminal;
+mod tools;

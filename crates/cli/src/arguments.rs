@@ -79,7 +79,7 @@ fn command() -> clap::Command {
             .help("Print the version"),
     );
     GROUPS.iter().flat_map(|group| group.entries).fold(skiff, |skiff, entry| {
-        let command = clap::Command::new(entry.name).about(entry.about).visible_aliases(entry.aliases.iter());
+        let command = clap::Command::new(entry.name).about(entry.about);
         let command = (entry.version)(command.disable_help_flag(true).disable_version_flag(true));
         skiff.subcommand(command.defer(entry.augment))
     })
@@ -201,7 +201,8 @@ fn advice(error: &clap::Error, entry: Option<&Entry>) -> String {
             .iter()
             .find_map(|kind| match error.get(*kind) {
                 Some(ContextValue::String(text)) => Some(text.clone()),
-                Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+                // From the least to the most alike.
+                Some(ContextValue::Strings(texts)) => texts.last().cloned(),
                 _ => None,
             });
     match (suggested, entry) {

@@ -5,7 +5,7 @@
 
 use std::ffi::c_int;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use rustix::fs::{Mode, OFlags};
@@ -116,13 +116,17 @@ pub fn open(path: &Path) -> Result<OwnedFd, Errno> {
     kind(file.as_fd()).map(|_kind| file)
 }
 
+/// The file that stands for the namespace of `kind` that the process `pid` is in.
+pub fn path_of(pid: Pid, kind: Kind) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/ns/{}", pid.as_raw_nonzero(), kind.file_name()))
+}
+
 /// Opens the namespace of `kind` that the process `pid` is in.
 ///
 /// # Errors
 /// `ENOENT` when there is no such process or kind, `EACCES` without ptrace rights over the process.
 pub fn open_of(pid: Pid, kind: Kind) -> Result<OwnedFd, Errno> {
-    let path = format!("/proc/{}/ns/{}", pid.as_raw_nonzero(), kind.file_name());
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    rustix::fs::open(path_of(pid, kind), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Which namespace of `kind` the process `pid` is in, without opening it.

@@ -171,7 +171,8 @@ fn credentials(
             let name = user.map(|user| user.name);
             let own = users::groups(&accounts.group)?
                 .filter(|group| name.as_ref().is_some_and(|name| group.members.contains(name)));
-            Some(credentials.gid.into_iter().chain(own.map(|group| group.gid)).collect())
+            let more = own.map(|group| group.gid).filter(|gid| Some(*gid) != credentials.gid);
+            Some(credentials.gid.into_iter().chain(more).collect())
         }
         None => None,
     };
@@ -250,7 +251,7 @@ mod tests {
         for spec in ["web", "web:", "33", "+33"] {
             assert_eq!(who(Some(spec), None), web, "{spec}");
         }
-        assert_eq!(who(Some("web:adm"), None), is(33, 4, Some(&[4, 4])));
+        assert_eq!(who(Some("web:adm"), None), is(33, 4, Some(&[4])));
         assert_eq!(who(Some(":adm"), None), is(None, 4, None));
     }
 

@@ -36,8 +36,6 @@ use crate::error::{CliError, ENGINE_FAILED};
 pub struct Entry {
     /// What is typed.
     pub name: &'static str,
-    /// Other names for it.
-    pub aliases: &'static [&'static str],
     /// One line for `skiff --help`.
     pub about: &'static str,
     /// Adds the flags and the help; called only when the command was chosen.
@@ -93,11 +91,6 @@ impl Entry {
         self.pipe = BrokenPipe::Fails;
         self
     }
-
-    const fn with_aliases(mut self, aliases: &'static [&'static str]) -> Self {
-        self.aliases = aliases;
-        self
-    }
 }
 
 /// The entry of the command in module `$module`.
@@ -105,7 +98,6 @@ macro_rules! entry {
     ($name:literal, $module:ident, $about:literal) => {
         Entry {
             name: $name,
-            aliases: &[],
             about: $about,
             augment: |command| with_help(<$module::Args as clap::Args>::augment_args(command)),
             version: |command| command,
@@ -162,6 +154,6 @@ pub static GROUPS: &[Group] = &[
 
 /// The command that is called `name`.
 pub fn find(name: &str) -> Option<&'static Entry> {
-    let called = |entry: &&Entry| entry.name == name || entry.aliases.contains(&name);
+    let called = |entry: &&Entry| entry.name == name;
     GROUPS.iter().flat_map(|group| group.entries).find(called)
 }

@@ -149,10 +149,7 @@ impl Scan {
 impl Namespace {
     /// The file that stands for it.
     pub fn path(&self) -> Option<PathBuf> {
-        let process = self
-            .pids
-            .first()
-            .map(|pid| PathBuf::from(format!("/proc/{}/ns/{}", pid.as_raw_nonzero(), self.kind.file_name())));
+        let process = self.pids.first().map(|pid| ns::path_of(*pid, self.kind));
         process.or_else(|| self.mounts.first().cloned())
     }
 

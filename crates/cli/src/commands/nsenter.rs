@@ -67,12 +67,12 @@ fn enter(entrance: Entrance, args: &Args) -> Result<(), CliError> {
     label.map_or(Ok(()), |label| target::follow(&label))
 }
 
-/// Joins the namespaces in two rounds. The user namespace comes first where that gives the right to join the others,
-/// and last where joining it takes that right away: what can't be joined in the first round waits for the second.
+/// Joins the namespaces in two rounds. Joining a user namespace gives the rights over what it owns and takes those over
+/// all else: what can be joined without it is joined before, the rest after.
 fn join_all(namespaces: Vec<(Kind, OwnedFd)>) -> Result<(), CliError> {
     let mut waiting = Vec::new();
     for (kind, file) in namespaces {
-        if ns::join(file.as_fd(), kind).is_err() {
+        if kind == Kind::User || ns::join(file.as_fd(), kind).is_err() {
             waiting.push((kind, file));
         }
     }

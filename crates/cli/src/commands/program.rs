@@ -43,7 +43,6 @@ pub enum Family {
 /// A child that will be the program, until it has ended.
 pub struct Waiting {
     child: Pid,
-    mask: SignalSet,
 }
 
 /// Forks. The parent no longer ends on SIGINT and SIGTERM: both also reach the program from the terminal, and the
@@ -58,7 +57,7 @@ pub fn fork_waited_for() -> Result<Family, CliError> {
             set_mask(mask)?;
             Ok(Family::Child)
         }
-        Ok(Forked::Parent(child)) => Ok(Family::Parent(Waiting { child, mask })),
+        Ok(Forked::Parent(child)) => Ok(Family::Parent(Waiting { child })),
         Err(Errno::NOMEM) => Err(CliError::from(Errno::NOMEM).doing("fork").with_hint(
             "the pid namespace for children has no PID 1 any more; it needs a new one (`--fork`)",
         )),
@@ -94,7 +93,7 @@ impl Waiting {
                 rustix::process::kill_process(self.child, Signal::CONT)?;
                 continue;
             }
-            set_mask(self.mask)?;
+            // SIGINT and SIGTERM stay blocked: one that came meanwhile was meant for the program, which has dealt with it.
             return ended(status);
         }
     }

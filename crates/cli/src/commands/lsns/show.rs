@@ -46,6 +46,7 @@ const ASCII: Glyphs = Glyphs { branch: "|-", last: "`-", through: "| " };
 pub fn render(columns: &[Column], rows: &[Row], layout: &Layout) -> String {
     match layout.format {
         Format::Json => json(columns, rows),
+        _ if rows.is_empty() => String::new(),
         Format::Raw => raw(columns, rows, layout),
         Format::Table => table(columns, rows, layout),
     }

@@ -13,7 +13,7 @@ use super::open_directory;
 use crate::context::Context;
 use crate::error::{CliError, Doing as _};
 
-/// The order in which namespaces are joined. The mount namespace is last but one, as `/proc` may be gone after it.
+/// The order in which namespaces are joined; see `join_all` for the user namespace.
 const ORDER: [Kind; 8] =
     [Kind::User, Kind::Cgroup, Kind::Ipc, Kind::Uts, Kind::Net, Kind::Pid, Kind::Mount, Kind::Time];
 
