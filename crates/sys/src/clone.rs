@@ -33,11 +33,19 @@ pub enum Parent {
 /// True when the calling process has one thread only.
 ///
 /// `unshare(2)`: `CLONE_THREAD` may be given by a single-threaded caller and then does nothing; otherwise
-/// the call fails with `EINVAL`. It is the cheapest question to the kernel that has this answer.
+/// the call fails with `EINVAL`. It is the cheapest question to the kernel that has this answer. Below a
+/// seccomp filter that forbids it, the number of threads is read from `proc(5)`: `/proc/self/task` has a link
+/// for each beside its own two.
 pub fn is_single_threaded() -> bool {
     // SAFETY: unshare(CLONE_THREAD) takes no pointer and changes nothing in any case (unshare(2)).
     let result = unsafe { libc::unshare(libc::CLONE_THREAD) };
-    result == 0
+    match check(result.into()) {
+        Ok(_) => true,
+        Err(Errno::PERM | Errno::NOSYS) => {
+            rustix::fs::stat(c"/proc/self/task").is_ok_and(|task| task.st_nlink == 3)
+        }
+        Err(_) => false,
+    }
 }
 
 /// `clone3(2)` without shared memory, as `fork(2)` does it, with the `CLONE_NEW*` flags `namespaces`, into
