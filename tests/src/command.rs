@@ -258,7 +258,25 @@ impl Running {
             );
             self.pump();
         }
-        let elapsed = self.ended.expect("wait_exit returned").1;
+        self.into_output()
+    }
+
+    /// As [`Running::finish`], for tests in which a command may hang: none if it, or what holds its outputs, isn't
+    /// done in time. The command is killed then.
+    pub fn finish_within(mut self, limit: Duration) -> Option<Output> {
+        self.deadline = Deadline::after(limit);
+        self.close_stdin();
+        while self.ended.is_none() || self.child.stdout.is_some() || self.child.stderr.is_some() {
+            if self.deadline.is_over() {
+                return None;
+            }
+            self.pump();
+        }
+        Some(self.into_output())
+    }
+
+    fn into_output(mut self) -> Output {
+        let (status, elapsed) = self.ended.expect("only called when it has ended");
         Output {
             command: std::mem::take(&mut self.line),
             status,

@@ -103,7 +103,7 @@ impl LeakCheck {
     }
 
     /// Makes the next test's start clean, whatever this one did.
-    fn clean(&self) {
+    pub fn clean(&self) {
         for process in descendants() {
             if let (false, Some(pid)) =
                 (self.before.processes.contains(&process.pid), Pid::from_raw(process.pid))

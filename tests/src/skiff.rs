@@ -101,6 +101,21 @@ impl Skiff {
         self.scene.check.settled()
     }
 
+    /// Kills, unmounts and removes what [`Skiff::left`] lists, so that a test of many cases can go on to the next.
+    pub fn clear(&self) {
+        self.scene.check.clean();
+        for directory in [&self.root, &self.state] {
+            if let Err(error) = fs::remove_dir_all(directory) {
+                assert_eq!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound,
+                    "remove {}: {error}",
+                    directory.display()
+                );
+            }
+        }
+    }
+
     /// Imports a busybox image under `name`.
     #[track_caller]
     pub fn import_busybox(&self, name: &str) {

@@ -6,6 +6,7 @@ mod faults;
 mod framework;
 mod hostname;
 mod process;
+mod run;
 mod seccomp;
 mod seed;
 mod terminal;
