@@ -240,6 +240,16 @@ pub fn join_process(pidfd: BorrowedFd<'_>, kinds: &[crate::ns::Kind]) -> Result<
     Ok(())
 }
 
+/// How many supplementary groups the process has (`getgroups(2)` with no room for them). Allocates nothing.
+///
+/// # Errors
+/// None that the kernel can return for a size of zero; kept so that nothing is dropped.
+pub fn group_count() -> Result<usize, Errno> {
+    // SAFETY: with a size of zero the kernel writes nothing and only counts (getgroups(2)).
+    let result = unsafe { libc::syscall(libc::SYS_getgroups, 0, std::ptr::null_mut::<libc::gid_t>()) };
+    check(result).and_then(|count| usize::try_from(count).map_err(|_| Errno::RANGE))
+}
+
 /// True when the working directory can be reached from the root directory: the raw `getcwd(2)` gives an
 /// absolute path then, and `(unreachable)…` otherwise. Allocates nothing.
 ///

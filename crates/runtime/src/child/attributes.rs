@@ -3,6 +3,7 @@
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets as KernelSets};
 use skiff_sys::Errno;
+use skiff_sys::process::group_count;
 
 use super::die_with_parent;
 use crate::identity::CAPABILITIES;
@@ -10,10 +11,19 @@ use crate::step::{CapabilitySets, Identity};
 
 /// Becomes user and group 0 of the user namespace that the process is in.
 pub fn become_root() -> Result<(), Errno> {
-    rustix::thread::set_thread_groups(&[Gid::ROOT])?;
+    set_groups(&[Gid::ROOT])?;
     rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
     rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
     die_with_parent()
+}
+
+/// Sets the group list. A user namespace made by somebody without privileges forbids it for ever
+/// (`user_namespaces(7)`, `setgroups`); with no other group asked for and none there, nothing is missing.
+fn set_groups(groups: &[Gid]) -> Result<(), Errno> {
+    match rustix::thread::set_thread_groups(groups) {
+        Err(Errno::PERM) if groups.len() == 1 && group_count()? == 0 => Ok(()),
+        result => result,
+    }
 }
 
 /// Sets a limit. The kernel refuses to raise a hard limit without CAP_SYS_RESOURCE (`setrlimit(2)`).
@@ -41,7 +51,7 @@ pub fn keep_bounding(kept: u64) -> Result<(), Errno> {
 /// Groups first, as they can't be changed any more once the user is another; the permitted capabilities
 /// stay until [`set_capabilities`] chooses among them.
 pub fn become_user(identity: &Identity) -> Result<(), Errno> {
-    rustix::thread::set_thread_groups(&identity.groups)?;
+    set_groups(&identity.groups)?;
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;
     if identity.uid != 0 {
