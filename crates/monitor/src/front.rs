@@ -56,16 +56,20 @@ enum Event {
     Keyboard,
     Signal,
     Channel,
+    Monitor,
 }
 
 impl Front {
-    /// Serves until the monitor has sent a report; `None` when it died without one.
+    /// Serves until `monitor` has sent a report; `None` when it died without one.
+    ///
+    /// The end of the channel doesn't tell that: a child of the monitor's that has not executed its program
+    /// yet holds it open.
     ///
     /// # Errors
     /// Those of `poll(2)` and `read(2)`.
-    pub(crate) fn attend(&mut self) -> Result<Option<Report>, Errno> {
+    pub(crate) fn attend(&mut self, monitor: BorrowedFd<'_>) -> Result<Option<Report>, Errno> {
         loop {
-            for event in self.wait()? {
+            for event in self.wait(monitor)? {
                 match event {
                     Event::Keyboard => self.type_on(),
                     Event::Signal => self.pass_signals_on()?,
@@ -74,15 +78,25 @@ impl Front {
                         Incoming::Closed => return Ok(None),
                         Incoming::Nothing => {}
                     },
+                    // It may have sent its report between the poll and its end.
+                    Event::Monitor => {
+                        return match self.channel.receive_report()? {
+                            Incoming::Message(report) => Ok(Some(report)),
+                            Incoming::Closed | Incoming::Nothing => Ok(None),
+                        };
+                    }
                 }
             }
         }
     }
 
-    fn wait(&self) -> Result<Vec<Event>, Errno> {
-        let mut waiting = vec![Event::Signal, Event::Channel];
-        let mut fds =
-            vec![PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.channel, PollFlags::IN)];
+    fn wait(&self, monitor: BorrowedFd<'_>) -> Result<Vec<Event>, Errno> {
+        let mut waiting = vec![Event::Signal, Event::Channel, Event::Monitor];
+        let mut fds = vec![
+            PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::new(&self.channel, PollFlags::IN),
+            PollFd::from_borrowed_fd(monitor, PollFlags::IN),
+        ];
         if let Some(keyboard) = &self.keyboard {
             let (fd, flags): (BorrowedFd<'_>, _) = keyboard.interest();
             waiting.push(Event::Keyboard);

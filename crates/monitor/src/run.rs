@@ -1,6 +1,8 @@
 //! From one process two: the front, which returns, and the monitor, which doesn't.
 
-use rustix::process::{Pid, WaitOptions, waitpid};
+use std::os::fd::AsFd;
+
+use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
 use rustix::stdio::stdin;
 use skiff_sys::fork::{Forked, fork};
 use skiff_sys::{Errno, clone, fail, tty};
@@ -41,7 +43,8 @@ pub fn run(request: Request) -> Result<ExitStatus, MonitorError> {
             drop(plan);
             let watch = custody.map(Custody::release);
             drop((ready.monitor_end, ready.keys));
-            let outcome = ready.front.attend();
+            let outcome = pidfd_open(monitor, PidfdFlags::empty())
+                .and_then(|monitor| ready.front.attend(monitor.as_fd()));
             // First of all the terminal: what follows may take a moment, or print something.
             let result = restored(ready.front.caller, Ok(()));
             let status = conclude(outcome, monitor, || {
