@@ -5,7 +5,7 @@ use rustix::termios::LocalModes;
 use skiff_e2e::{Command, Deadline, Pty, Skiff, requires};
 use std::time::Duration;
 
-use crate::family::{init_of, monitor_of};
+use crate::family::{children, init_of, monitor_of};
 
 /// `skiff run --rm -it host sh -c SCRIPT`
 fn interactive(skiff: &Skiff, script: &str) -> Command {
@@ -182,6 +182,53 @@ fn f34_a_stop_and_a_continue_leave_terminal_and_container_well() {
     pty.expect("got on\r\n");
     assert_eq!(pty.wait().0, 0);
     assert!(!is_raw(&pty));
+}
+
+/// Steps of `run` from its beginning to the program, some of each process.
+const STEPS: [&str; 8] = [
+    "store.create-container",
+    "monitor.prepare",
+    "monitor.fork",
+    "monitor.settle",
+    "monitor.stdio",
+    "launch.cgroup",
+    "launch.clone",
+    "launch.go",
+];
+
+#[test]
+fn f34_a_signal_at_any_step_of_the_start_ends_skiff_or_reaches_the_container() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    for step in STEPS {
+        for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+            let command = interactive(&skiff, "read line; exit 3").env("SKIFF_FAIL", format!("{step}=stop"));
+            let mut pty = command.pty(80, 24);
+            let stopped =
+                soon().until(|| stopped_of(pty.pid())).unwrap_or_else(|| panic!("{step} is not reached"));
+            pty.signal(signal);
+            kill_process(stopped, Signal::CONT).expect("continue it");
+            pty.send("line\r");
+            let (code, text) = pty.wait();
+            // Before there is a container the signal ends skiff; afterwards it is passed on, and this init ignores it.
+            let expected = [3, 128 + signal.as_raw()];
+            assert!(expected.contains(&code), "{signal:?} at {step}: {code}\n{text}");
+            assert!(!is_raw(&pty), "{signal:?} at {step}");
+            drop(pty);
+            skiff.run(["run", "--rm", "host", "true"]).success();
+            assert_eq!(skiff.left(), Vec::<String>::new(), "{signal:?} at {step}");
+        }
+    }
+}
+
+/// Which of the front and its monitor has stopped itself, if one has.
+fn stopped_of(front: Pid) -> Option<Pid> {
+    let is_stopped = |pid: &Pid| {
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+        stat.contains(") T ")
+    };
+    std::iter::once(front).chain(children(front)).find(is_stopped)
 }
 
 #[test]
