@@ -5,6 +5,7 @@ mod family;
 mod faults;
 mod framework;
 mod hostname;
+mod limits;
 mod process;
 mod run;
 mod seccomp;

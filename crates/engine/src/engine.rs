@@ -111,9 +111,11 @@ impl Engine {
     fn kill(&self, id: &ContainerId) -> Result<(), EngineError> {
         let view = self.store.view(id)?;
         let record = record::read_state(&view)?;
-        match existing_cgroup(id, record.as_ref())? {
-            Some(cgroup) => Ok(cgroup.kill()?),
-            None => Ok(()),
+        let Some(cgroup) = existing_cgroup(id, record.as_ref())? else { return Ok(()) };
+        match cgroup.kill() {
+            // The monitor was faster, and has removed the group meanwhile.
+            Err(_) if existing_cgroup(id, record.as_ref())?.is_none() => Ok(()),
+            killed => Ok(killed?),
         }
     }
 

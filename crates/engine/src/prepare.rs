@@ -275,6 +275,17 @@ impl Making<'_> {
 }
 
 impl Prepared {
+    /// Removes everything again, for a caller that can't go on.
+    ///
+    /// # Errors
+    /// When something can't be removed; the next command tries it again.
+    pub fn discard(self) -> Result<(), EngineError> {
+        match self.monitor.custody {
+            Some(Custody { store, container, .. }) => Engine { store }.discard(container),
+            None => Ok(()),
+        }
+    }
+
     /// Runs the container in the foreground.
     ///
     /// # Errors

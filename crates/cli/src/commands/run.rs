@@ -6,7 +6,9 @@ mod mounts;
 mod values;
 mod wishes;
 
-use std::path::Path;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -32,13 +34,20 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
         },
     )?;
     let argv: Vec<String> = context.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let id_file = cidfile.map(|path| IdFile::create(&path)).transpose()?;
     let engine = Engine::open(&roots(context)).map_err(explained)?;
-    let prepared = engine.prepare(&request, &argv, signals).map_err(explained)?;
+    let prepared = match engine.prepare(&request, &argv, signals) {
+        Ok(prepared) => prepared,
+        Err(error) => return Err(id_file.map_or(Ok(()), IdFile::remove).err().unwrap_or(explained(error))),
+    };
     for warning in &prepared.warnings {
         output::aside(warning);
     }
-    if let Some(path) = cidfile {
-        write_id(&path, &prepared.id)?;
+    if let Some(file) = id_file
+        && let Err(error) = file.write(&prepared.id)
+    {
+        prepared.discard().map_err(explained)?;
+        return Err(error);
     }
     let timings = prepared.timings.clone();
     let status = prepared.run().map_err(explained)?;
@@ -66,12 +75,27 @@ pub(super) fn explained(error: EngineError) -> CliError {
     }
 }
 
-/// As Docker: a file that is there already belongs to another container.
-fn write_id(path: &Path, id: &str) -> Result<(), CliError> {
-    use std::io::Write as _;
-    let doing = format!("write `--cidfile {}`", path.display());
-    let mut file = std::fs::File::create_new(path).doing(&doing)?;
-    file.write_all(id.as_bytes()).doing(doing)
+/// The file of `--cidfile`, made before the container is.
+struct IdFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl IdFile {
+    /// As Docker: a file that is there already belongs to another container.
+    fn create(path: &Path) -> Result<Self, CliError> {
+        let file = File::create_new(path).doing(format!("make `--cidfile {}`", path.display()))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    fn write(mut self, id: &str) -> Result<(), CliError> {
+        self.file.write_all(id.as_bytes()).doing(format!("write `--cidfile {}`", self.path.display()))
+    }
+
+    /// An empty file would be in the way of the next attempt.
+    fn remove(self) -> Result<(), CliError> {
+        std::fs::remove_file(&self.path).doing(format!("remove `--cidfile {}`", self.path.display()))
+    }
 }
 
 fn show_timings<'a>(timings: impl Iterator<Item = &'a (String, Duration)>) {
