@@ -49,7 +49,7 @@ pub(crate) struct NewImage {
     pub manifest: Manifest,
     pub manifest_bytes: Vec<u8>,
     pub config: Digest,
-    pub names: Vec<(Reference, Option<Descriptor>)>,
+    pub names: Vec<Reference>,
 }
 
 impl<'a> Content<'a> {
@@ -95,7 +95,7 @@ impl<'a> Content<'a> {
 
     /// Makes an image visible: everything it needs is durable before, its names come last.
     pub fn publish(&self, image: &NewImage) -> Result<(), Error> {
-        let stored = self.blobs.put(&image.manifest_bytes)?;
+        self.blobs.put(&image.manifest_bytes)?;
         fail::point("image.sync").and_then(|()| rustix::fs::syncfs(self.store.root().fd())).map_err(
             |source| skiff_store::Error::File {
                 what: "sync",
@@ -103,15 +103,13 @@ impl<'a> Content<'a> {
                 source,
             },
         )?;
-        let mut manifest = image.manifest.descriptor(&image.manifest_bytes);
-        manifest.digest = stored;
+        let manifest = image.manifest.descriptor(&image.manifest_bytes);
         let record = ImageRecord { manifest: manifest.clone() };
         let bytes = serde_json::to_vec(&record)
             .map_err(|source| Error::Json { what: "image record".into(), source })?;
         self.records.replace(&image.config.hex(), &bytes, Durability::Fsync)?;
-        for (name, descriptor) in &image.names {
-            let descriptor = descriptor.clone().unwrap_or_else(|| manifest.clone());
-            self.names.set(name, &Target { image: image.config, descriptor })?;
+        for name in &image.names {
+            self.names.set(name, &Target { image: image.config, descriptor: manifest.clone() })?;
         }
         Ok(())
     }

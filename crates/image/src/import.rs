@@ -86,7 +86,7 @@ impl ImageStore<'_> {
         let manifest = Manifest::new((id, bytes.len() as u64), [(packing, layer, blob.size)]);
         let manifest_bytes = serde_json::to_vec(&manifest)
             .map_err(|source| Error::Json { what: "manifest".into(), source })?;
-        let names = name.map(|name| (name.clone().or_latest(), None)).into_iter().collect();
+        let names = name.map(|name| name.clone().or_latest()).into_iter().collect();
         content.publish(&NewImage { manifest, manifest_bytes, config: id, names })?;
         Ok(id)
     }

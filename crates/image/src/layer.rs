@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use serde::{Deserialize, Serialize};
 use skiff_oci::{ChainId, DiffId, Digest};
 use skiff_store::{Directory, Store, random_hex};
+use skiff_sys::root::open_in_root;
 use skiff_sys::{Errno, fail};
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -215,8 +216,7 @@ fn adopt_from(diff: &Directory, lower: &PathBuf, path: &[u8]) -> Result<bool, Er
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
         Err(source) => return Err(failed("open directory of a lower layer")(source)),
     };
-    let own = rustix::fs::openat2(diff.fd(), &name, flags, Mode::empty(), resolve)
-        .map_err(failed("open directory"))?;
+    let own = open_in_root(diff.fd(), &name, flags, Mode::empty()).map_err(failed("open directory"))?;
     let (owner, group) = (Uid::from_raw(there.st_uid), Gid::from_raw(there.st_gid));
     rustix::fs::fchown(&own, Some(owner), Some(group)).map_err(failed("set owner"))?;
     rustix::fs::fchmod(&own, Mode::from_raw_mode(there.st_mode & 0o7777)).map_err(failed("set mode"))?;

@@ -20,6 +20,8 @@ mod content;
 mod document;
 mod error;
 mod escape;
+#[cfg(test)]
+mod fixture;
 mod hashing;
 pub mod host;
 mod images;
@@ -37,3 +39,6 @@ pub use images::{Image, ImageKind, ImageStore, Summary};
 pub use import::ImportOptions;
 pub use load::Loaded;
 pub use remove::{Force, Removed};
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,7 @@ struct Described {
     /// Members by number: the configuration, and the layers, lowest first, with the packing that was claimed.
     config: usize,
     layers: Vec<(usize, Option<Packing>)>,
-    names: Vec<(Reference, Option<document::Descriptor>)>,
+    names: Vec<Reference>,
 }
 
 impl ImageStore<'_> {
@@ -67,7 +67,7 @@ impl ImageStore<'_> {
 
 /// Stores the parts of an image, unpacks its layers and names it.
 fn install(content: &Content<'_>, members: &Members, image: Described) -> Result<Loaded, Error> {
-    for (name, _) in &image.names {
+    for name in &image.names {
         if host::is_host(name) {
             return Err(Error::BuiltIn(name.clone()));
         }
@@ -98,9 +98,9 @@ fn install(content: &Content<'_>, members: &Members, image: Described) -> Result
         content.keep(layer)?;
     }
     let id = content.blobs.put(&config_bytes)?;
-    let names: Vec<Reference> = image.names.iter().map(|(name, _)| name.clone()).collect();
-    content.publish(&NewImage { manifest, manifest_bytes, config: id, names: image.names })?;
-    Ok(Loaded { id, names })
+    let new = NewImage { manifest, manifest_bytes, config: id, names: image.names };
+    content.publish(&new)?;
+    Ok(Loaded { id, names: new.names })
 }
 
 /// How a layer is packed that nobody says anything about. What a manifest can't say is refused.

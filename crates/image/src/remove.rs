@@ -1,7 +1,7 @@
 //! Taking names and images away, and collecting what nobody needs any more.
 
 use crate::content::{Content, diff_ids};
-use crate::document::{self, Document};
+use crate::document::{self, Descriptor, Document};
 use crate::images::{HOLD, ImageStore};
 use crate::{Error, host, limits};
 use skiff_oci::{ChainId, Digest, Reference};
@@ -152,14 +152,13 @@ impl ImageStore<'_> {
         for name in content.records.names()? {
             let Ok(id) = Digest::from_hex(&name) else { continue };
             let Some(record) = content.record(id)? else { continue };
-            let bytes = content.blobs.read("manifest", record.manifest.digest, limits::MANIFEST)?;
-            if let Document::Manifest(manifest) = Document::parse(&bytes, &record.manifest.media_type)? {
-                needed.blobs.extend(manifest.layers.iter().map(|layer| layer.digest));
-            }
-            needed.blobs.extend([id, record.manifest.digest]);
+            needed.manifest(content, &record.manifest)?;
+            needed.blobs.insert(id);
             needed.layers.extend(ChainId::chain(&diff_ids(&content.configuration(id)?)?));
         }
-        needed.blobs.extend(content.names.list()?.iter().map(|(_, target)| target.descriptor.digest));
+        for (_, target) in content.names.list()? {
+            needed.manifest(content, &target.descriptor)?;
+        }
         for (_, (_, config)) in self.held()? {
             needed.layers.extend(ChainId::chain(&diff_ids(&document::configuration(&config)?)?));
         }
@@ -174,6 +173,21 @@ impl ImageStore<'_> {
 struct Needed {
     blobs: BTreeSet<Digest>,
     layers: BTreeSet<ChainId>,
+}
+
+impl Needed {
+    /// Adds a manifest and the blobs that it leads to; an index leads to what was chosen from it, which has its own
+    /// record.
+    fn manifest(&mut self, content: &Content<'_>, descriptor: &Descriptor) -> Result<(), Error> {
+        if !self.blobs.insert(descriptor.digest) {
+            return Ok(());
+        }
+        let bytes = content.blobs.read("manifest", descriptor.digest, limits::MANIFEST)?;
+        if let Document::Manifest(manifest) = Document::parse(&bytes, &descriptor.media_type)? {
+            self.blobs.extend(manifest.layers.iter().map(|layer| layer.digest));
+        }
+        Ok(())
+    }
 }
 
 fn names_of(content: &Content<'_>, id: Digest) -> Result<Vec<Reference>, Error> {

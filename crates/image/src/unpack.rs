@@ -337,3 +337,6 @@ fn write_sparse<R: BufRead>(
     })?;
     rustix::fs::ftruncate(file, map.real_size).map_err(|errno| archive.error(Problem::Write(errno.into())))
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ fn describe_one(members: &Members, item: &Item) -> Result<Described, Error> {
         let name: Reference = text
             .parse()
             .map_err(|error: skiff_oci::ReferenceError| Error::document(MANIFEST, error.to_string()))?;
-        names.push((name.or_latest(), None));
+        names.push(name.or_latest());
     }
     if item.layers.len() > limits::LAYERS {
         return Err(Error::document(MANIFEST, format!("more than {} layers", limits::LAYERS)));

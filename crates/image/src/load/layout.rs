@@ -29,7 +29,7 @@ pub(super) fn describe(members: &Members) -> Result<Vec<Described>, Error> {
     let mut found: Vec<Described> = Vec::new();
     for descriptor in &index.manifests {
         let (manifest, bytes) = manifest(members, descriptor, limits::INDEX_DEPTH)?;
-        let named = name(descriptor)?.map(|name| (name, Some(bare(descriptor))));
+        let named = name(descriptor)?;
         // Docker lists an image once for each of its names.
         match found.iter_mut().find(|one| one.manifest.as_ref().is_some_and(|(_, old)| *old == bytes)) {
             Some(same) => same.names.extend(named),
@@ -43,7 +43,7 @@ fn image(
     members: &Members,
     manifest: Manifest,
     bytes: Vec<u8>,
-    named: Option<(Reference, Option<Descriptor>)>,
+    named: Option<Reference>,
 ) -> Result<Described, Error> {
     if manifest.layers.len() > limits::LAYERS {
         return Err(Error::document("manifest", format!("more than {} layers", limits::LAYERS)));
@@ -112,9 +112,4 @@ fn name(descriptor: &Descriptor) -> Result<Option<Reference>, Error> {
     };
     let failed = |error: skiff_oci::ReferenceError| Error::document("index.json", error.to_string());
     text.parse().map(Reference::or_latest).map(Some).map_err(failed)
-}
-
-/// A descriptor without what only this archive's index says about it.
-fn bare(descriptor: &Descriptor) -> Descriptor {
-    Descriptor { annotations: std::collections::BTreeMap::new(), ..descriptor.clone() }
 }

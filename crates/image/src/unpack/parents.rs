@@ -61,8 +61,10 @@ impl<'a> Parents<'a> {
             above = match open(prefix)? {
                 Some(fd) => fd,
                 None => {
-                    let made =
-                        make(&above, &parent[start..end]).map_err(failed(parent, "create directory"))?;
+                    let made = make(&above, &parent[start..end]).map_err(|errno| match errno {
+                        Errno::EXIST => refused(parent, "above it is a link that leads nowhere"),
+                        errno => failed(parent, "create directory")(errno),
+                    })?;
                     implied.push(prefix.to_vec());
                     made
                 }
@@ -73,7 +75,7 @@ impl<'a> Parents<'a> {
     }
 }
 
-/// Makes a directory that no entry describes. A link that leads nowhere is not followed: it is an error.
+/// Makes a directory that no entry describes. A link that leads nowhere is not followed: it is `EEXIST`.
 fn make(above: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     rustix::fs::mkdirat(above, name, Mode::RWXU)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
