@@ -174,11 +174,9 @@ fn rm(args: &RmArgs) -> Result<ExitCode, CliError> {
         if args.kill {
             group.kill().map_err(told)?;
         } else if let Some(first) = members.first() {
-            let (count, first) = (members.len(), first.as_raw_nonzero());
-            return Err(CliError::message(format!(
-                "cgroup {path} has {count} processes in it, such as {first}"
-            ))
-            .with_hint("`--kill` kills them first"));
+            let (count, first) = (stat::counted(members.len() as u64, "process"), first.as_raw_nonzero());
+            return Err(CliError::message(format!("cgroup {path} has {count} in it, such as {first}"))
+                .with_hint("`--kill` kills them first"));
         }
         explanation.removed(&group);
         group.remove().map_err(told)?;
