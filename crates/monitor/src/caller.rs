@@ -1,7 +1,5 @@
 //! The caller's three descriptors, and its terminal.
 
-use std::os::fd::BorrowedFd;
-
 use rustix::fs::{Mode, OFlags};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout};
 use skiff_sys::Errno;
@@ -65,12 +63,15 @@ impl Caller {
     }
 }
 
-/// The terminal whose window the container's program shall fill: Docker asks stdout; stdin serves as well.
-pub(crate) fn window() -> Option<BorrowedFd<'static>> {
-    [stdout(), stdin(), stderr()].into_iter().find(|fd| tty::is_terminal(fd))
+/// The size of the window that a container's program shall fill, if there is one: Docker asks stdout; stdin and
+/// stderr serve as well.
+pub(crate) fn window_size() -> Option<Size> {
+    let terminal = [stdout(), stdin(), stderr()].into_iter().find(|fd| tty::is_terminal(fd))?;
+    tty::size(terminal).ok().map(Size::from)
 }
 
-/// The size of that window, if there is one.
-pub(crate) fn window_size() -> Option<Size> {
-    window().and_then(|terminal| tty::size(terminal).ok()).map(Size::from)
+/// Rows and columns of the caller's window, if there is one, for `process.consoleSize` of the configuration: the
+/// container's terminal must have its size before the program looks.
+pub fn console_size() -> Option<(u16, u16)> {
+    window_size().map(|size| (size.rows, size.columns))
 }

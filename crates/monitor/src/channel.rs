@@ -128,13 +128,15 @@ impl Channel {
     ) -> Result<Incoming<M>, Errno> {
         loop {
             match recv(&self.0, &mut *buffer, RecvFlags::DONTWAIT) {
-                Ok((0, _)) | Err(Errno::CONNRESET) => return Ok(Incoming::Closed),
+                Ok((0, _)) => return Ok(Incoming::Closed),
                 Ok((length, _)) => {
                     let message = buffer.get(..length).and_then(decode);
                     return message.map(Incoming::Message).ok_or(Errno::BADMSG);
                 }
                 Err(Errno::AGAIN) => return Ok(Incoming::Nothing),
-                Err(Errno::INTR) => {}
+                // The other one has ended without reading all that we sent. The kernel says so once, before it
+                // hands out what the other one had sent.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
                 Err(errno) => return Err(errno),
             }
         }

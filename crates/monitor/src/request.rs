@@ -121,10 +121,14 @@ impl Watch {
 
 /// Kills what is in the cgroup `path` and removes it. Returns what is left, a sentence each.
 pub(crate) fn sweep(path: &CgroupPath) -> Vec<String> {
-    let swept = Layout::detect().and_then(|layout| {
-        let cgroup = Cgroup::open(&layout, path)?;
-        cgroup.kill()?;
-        cgroup.remove()
+    let swept = Layout::detect().and_then(|layout| match Cgroup::open(&layout, path) {
+        // The monitor had got as far as that.
+        Err(skiff_cgroup::Error::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error),
+        Ok(cgroup) => {
+            cgroup.kill()?;
+            cgroup.remove()
+        }
     });
     swept.err().map(|error| in_one_line(&error)).into_iter().collect()
 }

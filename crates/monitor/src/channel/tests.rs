@@ -35,6 +35,16 @@ fn orders_and_reports_arrive_as_they_were_sent() {
 }
 
 #[test]
+fn the_last_report_arrives_though_its_sender_never_read_our_last_order() {
+    let (front, monitor) = pair().unwrap();
+    front.send_order(&Order::Resize(Size { rows: 1, columns: 1, x_pixels: 0, y_pixels: 0 })).unwrap();
+    monitor.send_report(&Report::Ended(ended())).unwrap();
+    drop(monitor);
+    assert_eq!(front.receive_report().unwrap(), Incoming::Message(Report::Ended(ended())));
+    assert_eq!(front.receive_report().unwrap(), Incoming::Closed);
+}
+
+#[test]
 fn a_message_cut_anywhere_or_with_more_behind_it_is_refused() {
     let report = encode_report(&Report::Ended(ended()));
     for length in 0..report.len() {
