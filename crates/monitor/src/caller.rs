@@ -69,9 +69,3 @@ pub(crate) fn window_size() -> Option<Size> {
     let terminal = [stdout(), stdin(), stderr()].into_iter().find(|fd| tty::is_terminal(fd))?;
     tty::size(terminal).ok().map(Size::from)
 }
-
-/// Rows and columns of the caller's window, if there is one, for `process.consoleSize` of the configuration: the
-/// container's terminal must have its size before the program looks.
-pub fn console_size() -> Option<(u16, u16)> {
-    window_size().map(|size| (size.rows, size.columns))
-}

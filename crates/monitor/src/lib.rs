@@ -30,7 +30,6 @@ mod status;
 mod supervise;
 mod wire;
 
-pub use caller::console_size;
 pub use error::{Cause, Causes, Failure, MonitorError};
 pub use record::{Counters, ExitRecord, LastSignal};
 pub use request::{Custody, Fate, Request, Stdin};

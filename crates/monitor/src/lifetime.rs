@@ -100,9 +100,12 @@ fn begin(plan: &mut LaunchPlan, stdin: Option<Fd>, size: Option<Size>) -> Result
         let (stdio, streams) = pipes(stdin).map_err(Trouble::host("make the pipes of the container"))?;
         return Ok((launch(plan, stdio)?, streams));
     }
+    if let Some(size) = size {
+        plan.set_window(size.columns, size.rows);
+    }
     let mut init = launch(plan, Stdio::Inherit)?;
     let master = init.terminal.take().ok_or(Errno::NODEV);
-    match master.and_then(|master| terminal_streams(master, stdin, size)) {
+    match master.and_then(|master| terminal_streams(master, stdin)) {
         Ok(streams) => Ok((init, streams)),
         Err(source) => {
             end(&init).map_err(Trouble::host("end the container"))?;
@@ -133,12 +136,8 @@ fn pipes(stdin: Option<Fd>) -> Result<(Stdio, Streams), Errno> {
 }
 
 /// The pumps of the container's terminal `master`.
-fn terminal_streams(master: OwnedFd, stdin: Option<Fd>, size: Option<Size>) -> Result<Streams, Errno> {
+fn terminal_streams(master: OwnedFd, stdin: Option<Fd>) -> Result<Streams, Errno> {
     let terminal = Terminal::open(master)?;
-    if let Some(size) = size {
-        // Most often it has this size already; then the kernel does nothing.
-        terminal.resize(size)?;
-    }
     Ok(Streams {
         stdin: stdin.map(|source| Pump::open_copying(source, terminal.master())).transpose()?,
         stdout: Some(Pump::open_copying(terminal.master(), Fd::Inherited(stdout()))?),

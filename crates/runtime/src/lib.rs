@@ -28,6 +28,7 @@ mod source;
 mod spawn;
 mod step;
 mod sysctl;
+mod window;
 
 pub use bundle::{Bundle, InitProcess, Options, Orphan, Rootfs};
 pub use error::{HookError, LaunchError};
