@@ -61,15 +61,21 @@ fn namespace(args: &Args, kind: Kind, pid: Option<Pid>) -> Result<Option<OwnedFd
     match (args.of(kind), args.all) {
         (Some(Some(path)), _) => opened(kind, path).map(Some),
         (Some(None), _) => of_target(kind, needed(pid, kind.file_name())?).map(Some),
-        (None, true) => {
-            let file = of_target(kind, needed(pid, kind.file_name())?)?;
-            // Joining one's own user namespace is an error, and must not give capabilities back that were dropped.
-            let own = ns::inode_of(rustix::process::getpid(), kind)?;
-            let is_own = kind == Kind::User && ns::inode(file.as_fd())? == own;
-            Ok((!is_own).then_some(file))
-        }
+        (None, true) => of_target_unless_own(kind, needed(pid, kind.file_name())?),
         (None, false) => Ok(None),
     }
+}
+
+/// Opens the target's namespace for `--all`: none of a kind that this kernel doesn't have, and not the user namespace
+/// that the caller is in already: joining that is an error, and must not give capabilities back that were dropped.
+fn of_target_unless_own(kind: Kind, pid: Pid) -> Result<Option<OwnedFd>, CliError> {
+    let own = match ns::inode_of(rustix::process::getpid(), kind) {
+        Err(Errno::NOENT) => return Ok(None),
+        own => own.doing(format_args!("read the own {kind} namespace"))?,
+    };
+    let file = of_target(kind, pid)?;
+    let is_own = kind == Kind::User && ns::inode(file.as_fd())? == own;
+    Ok((!is_own).then_some(file))
 }
 
 /// Opens a namespace by its file.
