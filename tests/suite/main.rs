@@ -3,8 +3,10 @@
 mod cgroup;
 mod family;
 mod faults;
+mod flags;
 mod framework;
 mod hostname;
+mod images;
 mod limits;
 mod process;
 mod run;

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::fs::Mode;
+use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use skiff_cgroup::{CgroupPath, Layout};
 use skiff_image::{Image, ImageKind, ImageStore};
 use skiff_monitor::{Custody, ExitStatus, Fate, MonitorError, SignalProxy, Stdin};
@@ -246,7 +246,23 @@ impl Making<'_> {
         // The runtime mounts it when the id maps are there; until then we look into it through another one, as
         // one upper layer can't be in two mounts.
         let identity = self.look_up(&overlay, user)?;
+        self.give_to_users_of_namespace("upper")?;
         Ok((Rootfs::Overlay(overlay), identity))
+    }
+
+    /// The owner of a directory of ours becomes the same user of the container's user namespace.
+    fn give_to_users_of_namespace(&self, name: &str) -> Result<(), EngineError> {
+        let data = self.container.data();
+        let failed = |source| EngineError::File { name: "the owner of the root", source };
+        let Some(range) = spec::id_range(self.request, self.container.id().as_str())? else { return Ok(()) };
+        let stat = rustix::fs::statat(data.fd(), name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        // What the namespace has no number for stays nobody's.
+        let mapped = |id: u32| (id < range.size()).then(|| range.host_id() + id);
+        let (owner, group) = (mapped(stat.st_uid).map(Uid::from_raw), mapped(stat.st_gid).map(Gid::from_raw));
+        rustix::fs::chownat(data.fd(), name, owner, group, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        // Changing the owner cleared bits of the mode.
+        let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+        rustix::fs::chmodat(data.fd(), name, mode, AtFlags::empty()).map_err(failed)
     }
 
     fn look_up(&self, overlay: &Overlay, user: &str) -> Result<Identity, EngineError> {

@@ -30,7 +30,7 @@ pub use capabilities::{CAPABILITIES, capability_named, capability_number};
 pub(crate) use cgroup::path as cgroup_path;
 pub use error::RequestError;
 pub(crate) use mounts::ETC_FILES;
-pub(crate) use namespaces::{hostname, user_sharing};
+pub(crate) use namespaces::{hostname, id_range, user_sharing};
 pub(crate) use process::{program, rlimit_named};
 pub(crate) use resources::numbers;
 pub use template::template;

@@ -46,8 +46,12 @@ impl Overlay {
         if has_lowerdir_plus() { configure(&self.by_path()) } else { self.mount_by_short_paths() }
     }
 
-    /// Makes the mount, attached nowhere, with the owners of all its files mapped by the user namespace
-    /// `userns`: what user 0 of that namespace owns is stored as owned by user 0 (Linux 6.13).
+    /// Makes the mount, attached nowhere, with the owners of its layers' files mapped by the user namespace
+    /// `userns`: what is stored as owned by user 0 is owned by user 0 of that namespace (Linux 6.13).
+    ///
+    /// The upper layer is not mapped: overlayfs makes its own directories there as the user who mounts, whom the
+    /// map doesn't have. It stores the numbers of the host, and so does its top, which the caller has given to
+    /// user 0 of the namespace.
     ///
     /// # Errors
     /// [`Error::Overlay`], on older kernels with the step that takes a layer by descriptor.
@@ -57,15 +61,8 @@ impl Overlay {
         for lower in self.lowers.iter().rev() {
             settings.push(("lowerdir+", Value::Fd(clone_mapped(lower, userns)?)));
         }
-        // Overlayfs wants both under one mount, so it is their parent that is cloned and mapped.
-        let (Some(parent), Some(upper), Some(work)) =
-            (self.upper.parent(), self.upper.file_name(), self.work.file_name())
-        else {
-            return Err(Error::file("use as upper layer", &self.upper)(Errno::INVAL));
-        };
-        let tree = clone_mapped(parent, userns)?;
-        settings.push(("upperdir", Value::Fd(open_below(&tree, upper)?)));
-        settings.push(("workdir", Value::Fd(open_below(&tree, work)?)));
+        settings.push(("upperdir", Value::Text(escape_backslashes(&self.upper))));
+        settings.push(("workdir", Value::Text(escape_backslashes(&self.work))));
         configure(&settings)
     }
 
@@ -200,11 +197,6 @@ fn clone_mapped(path: &Path, userns: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
 fn open_directory(path: &Path) -> Result<OwnedFd, Error> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(Error::file("open layer", path))
-}
-
-fn open_below(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Error> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(Error::file("open layer", name))
 }
 
 fn short_path(fd: &OwnedFd) -> OsString {

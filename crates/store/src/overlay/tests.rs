@@ -143,6 +143,9 @@ fn owners_are_mapped_by_the_user_namespace() {
     let mount = place.overlay().mount_detached_idmapped(userns.fd.as_fd()).unwrap();
     let there = rustix::fs::statat(&mount, "both", rustix::fs::AtFlags::empty()).unwrap();
     assert_eq!(there.st_uid, 100_000);
+    // It can be written: overlayfs falls back to a read-only mount where it can't use the upper layer.
+    write(&mount, "new", "x");
+    assert!(place.0.join("upper/new").exists());
 }
 
 /// A user namespace with a map, held by a sleeping process until it is dropped.
