@@ -273,7 +273,7 @@ fn a_refused_limit_is_one_sentence_and_leaves_no_group() {
         ("io.rbps=10M", "names no disk"),
         ("io.rbps=/dev/null:10M", "/dev/null is no disk"),
         ("v2.nothing.here=1", "nothing.here"),
-        ("hugetlb.7KB=1M", "hugetlb.7KB"),
+        ("hugetlb.7KB=1M", "huge"),
     ];
     for (limit, expected) in cases {
         // A limit of memory and swap together alone is fine on v1 where memory is unlimited: it must be refused.

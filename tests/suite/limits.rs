@@ -145,15 +145,15 @@ fn c4_the_fork_that_is_one_too_many_is_refused() {
 fn c5_memory_kills_what_needs_more_and_nobody_else() {
     requires!(Root, Memory);
     let skiff = Skiff::new();
-    // 64 MiB, in one variable.
-    let script = "x=$(head -c 64M /dev/zero | tr '\\0' x); echo ${#x}";
+    // 24 MiB, in one variable.
+    let script = "x=$(head -c 24M /dev/zero | tr '\\0' x); echo ${#x}";
     for door in
-        [Door::Cgroup(&["memory=32M", "memory.swap=32M"]), Door::Run(&["--memory=32m", "--memory-swap=32m"])]
+        [Door::Cgroup(&["memory=16M", "memory.swap=16M"]), Door::Run(&["--memory=16m", "--memory-swap=16m"])]
     {
         door.command(&skiff, &["sh", "-c", script]).output().code(137).stdout_is("");
     }
     for door in [Door::Cgroup(&["memory=512M"]), Door::Run(&["--memory=512m"])] {
-        door.script(&skiff, script).success().stdout_is("67108864\n");
+        door.script(&skiff, script).success().stdout_is("25165824\n");
     }
 }
 

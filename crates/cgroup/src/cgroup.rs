@@ -318,7 +318,10 @@ impl Cgroup {
         let mut applied = self.perform(planned)?;
         applied.prepared = std::mem::take(&mut self.around.written);
         let has_weight = resources.io.weight.is_some() || !resources.io.weight_device.is_empty();
-        if has_weight && !applied.warnings.contains(&Warning::BlockWeight) && !scheduler::is_bfq_in_use()? {
+        if has_weight
+            && !applied.warnings.contains(&Warning::BlockWeight)
+            && !scheduler::has_weights(&self.layout)?
+        {
             applied.warnings.push(Warning::BlockWeightWithoutEffect);
         }
         Ok(applied)

@@ -131,11 +131,16 @@ impl Cgroup {
         }
         // Frozen processes neither fork nor exit, so the list is whole and its numbers stay theirs. Where they
         // can't be frozen (dying ones), the rounds go on until the list is empty.
-        let freezer = Freezer::of(self).ok();
-        if let Some(freezer) = &freezer {
-            freezer.ask(true)?;
-            let mut backoff = Backoff::new(20);
-            while !freezer.is(true)? && backoff.pause() {}
+        if let Ok(freezer) = Freezer::of(self) {
+            match freezer.ask(true) {
+                Ok(()) => {
+                    let mut backoff = Backoff::new(20);
+                    while !freezer.is(true)? && backoff.pause() {}
+                }
+                // Its directory is gone already.
+                Err(Error::Write { source: Errno::NOENT, .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         let killed = self.kill_listed();
         // Those below as well: a signal does not wake what a container has frozen itself.

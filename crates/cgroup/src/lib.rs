@@ -1,6 +1,6 @@
 //! One model of limits and counters over cgroup v1, hybrid and v2.
 //!
-//! [`Layout`] says which hierarchies the machine has. [`Resources`] is what a group may use, [`plan`] turns it
+//! [`Layout`] says which hierarchies the machine has. [`Resources`] is what a group may use, [`plan()`] turns it
 //! into a list of [`Write`]s for that layout without touching anything, and [`Cgroup`] performs such a plan and
 //! is the group afterwards: it is joined, frozen, killed, counted ([`Stats`]) and removed.
 //!

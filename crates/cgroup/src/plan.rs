@@ -72,7 +72,7 @@ impl fmt::Display for Warning {
             Self::SwapAccounting => "memory is limited without swap: this kernel does not count swap",
             Self::BlockWeight => "the block I/O weight is ignored: this kernel has none (no BFQ)",
             Self::BlockWeightWithoutEffect => {
-                "the block I/O weight has no effect: no disk here uses the BFQ scheduler"
+                "the block I/O weight has no effect: no disk here uses the BFQ scheduler or `io.cost`"
             }
         })
     }

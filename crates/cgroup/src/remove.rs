@@ -11,6 +11,15 @@ use crate::wait::Backoff;
 /// How long processes get to finish dying. A zombie still holds its group; its parent has been told to reap.
 const PATIENCE_MS: u64 = 500;
 
+/// What is done about processes that are still in a group when it shall go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Members {
+    /// They are dying: wait for it.
+    Die,
+    /// They are killed.
+    Killed,
+}
+
 impl Cgroup {
     /// Removes the group from every hierarchy, with the groups inside of it, and then those ancestors that were
     /// made for it and are empty.
@@ -22,34 +31,59 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Remove`] for the first directory that stays; the others are gone all the same.
     pub fn remove(self) -> Result<(), Error> {
-        let mut backoff = Backoff::new(PATIENCE_MS);
-        let mut thawed = false;
-        let mut first_error = None;
+        self.take_away(Members::Die)
+    }
+
+    /// Removes the group as [`Cgroup::remove`] does, and kills the processes in it if there are any.
+    ///
+    /// For the end of a container: one `rmdir` a hierarchy and nothing else when it is empty, as it nearly
+    /// always is, because a pid namespace ends with its init.
+    ///
+    /// # Errors
+    /// The first process that does not die, or the first directory that stays.
+    pub fn kill_and_remove(self) -> Result<(), Error> {
+        self.take_away(Members::Killed)
+    }
+
+    fn take_away(self, members: Members) -> Result<(), Error> {
+        let mut backoff = None;
+        let mut errors = FirstError(None);
         for node in &self.nodes {
-            let removed = match node.dir.unmake() {
-                Ok(()) | Err(Errno::NOENT) => Ok(()),
+            match node.dir.unmake() {
+                Ok(()) | Err(Errno::NOENT) => {}
                 Err(Errno::BUSY) => {
-                    if !std::mem::replace(&mut thawed, true) {
-                        freeze::thaw_all(&self)?;
-                    }
-                    remove_tree(&node.dir, &mut backoff)
+                    // Once, at the first directory that is in use: there it becomes possible.
+                    let backoff = backoff.get_or_insert_with(|| {
+                        errors.note(match members {
+                            Members::Die => freeze::thaw_all(&self),
+                            Members::Killed => self.kill(),
+                        });
+                        Backoff::new(PATIENCE_MS)
+                    });
+                    errors.note(remove_tree(&node.dir, backoff));
                 }
-                Err(source) => Err(Error::Remove { path: node.dir.shown(), source }),
-            };
-            if let Err(error) = removed {
-                first_error.get_or_insert(error);
+                Err(source) => errors.note(Err(Error::Remove { path: node.dir.shown(), source })),
             }
         }
         for ancestor in self.around.made.iter().rev() {
             match ancestor.unmake() {
                 // Somebody else uses it by now, so it is theirs.
                 Ok(()) | Err(Errno::NOENT | Errno::BUSY | Errno::NOTEMPTY) => {}
-                Err(source) => {
-                    first_error.get_or_insert(Error::Remove { path: ancestor.shown(), source });
-                }
+                Err(source) => errors.note(Err(Error::Remove { path: ancestor.shown(), source })),
             }
         }
-        first_error.map_or(Ok(()), Err)
+        errors.0.map_or(Ok(()), Err)
+    }
+}
+
+/// Goes on after an error, and keeps it for the end.
+struct FirstError(Option<Error>);
+
+impl FirstError {
+    fn note(&mut self, result: Result<(), Error>) {
+        if let Err(error) = result {
+            self.0.get_or_insert(error);
+        }
     }
 }
 

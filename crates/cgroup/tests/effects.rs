@@ -169,6 +169,24 @@ fn f25_a_fork_bomb_under_a_pids_limit_is_over_in_time() {
 }
 
 #[test]
+fn an_empty_group_and_one_with_processes_are_both_taken_away() {
+    let layout = Layout::detect().unwrap();
+    let (empty, _) = Cgroup::create(&layout, &path("empty"), &Resources::default()).unwrap();
+    empty.kill_and_remove().unwrap();
+    assert_eq!(directories_left("empty"), [""; 0]);
+    let (full, _) = Cgroup::create(&layout, &path("full"), &Resources::default()).unwrap();
+    let mut process = Process::start_in(&full, "sleep 1000 & sleep 1000");
+    // A zombie holds its group until it is reaped, as the container's init is before this is called.
+    let reaper = std::thread::spawn(move || {
+        process.0.wait().unwrap();
+        process
+    });
+    full.kill_and_remove().unwrap();
+    drop(reaper.join().unwrap());
+    assert_eq!(directories_left("full"), [""; 0]);
+}
+
+#[test]
 fn a_failure_half_way_leaves_nothing() {
     // No machine has that many CPUs.
     let cpuset = skiff_cgroup::Cpuset { cpus: Some("65535".to_owned()), mems: None };

@@ -56,8 +56,7 @@ pub fn run(args: Args) -> Result<ExitCode, CliError> {
         Err(error) => Err(error),
     };
     // The program may have left others behind it, and a group with processes can't be removed.
-    let killed = group.kill();
-    group.remove().and(killed).map_err(told)?;
+    group.kill_and_remove().map_err(told)?;
     code
 }
 
