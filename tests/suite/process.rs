@@ -208,6 +208,22 @@ fn the_monitor_sleeps_while_nothing_happens() {
     assert_eq!(running.wait_exit().code(), Some(0));
 }
 
+#[test]
+fn the_monitor_is_small_whatever_passes_through_it() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let mut running = shell_with_stdin(&skiff, "head -c 3000000 /dev/zero; echo ready; read line").spawn();
+    running.stdout_until("ready\n");
+    let monitor = monitor_of(running.pid()).as_raw_nonzero();
+    let memory = std::fs::read_to_string(format!("/proc/{monitor}/smaps_rollup")).expect("its memory");
+    let private =
+        memory.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).expect("the kernel counts");
+    let kib: u64 = private.trim().trim_end_matches(" kB").parse().expect("a number");
+    assert!(kib < 512, "{kib} KiB of the monitor's memory are its own");
+    running.write("x\n");
+    assert_eq!(running.wait_exit().code(), Some(0));
+}
+
 /// Lets time pass in which nothing is done to the container.
 fn quiet(_running: &Running, time: Duration) {
     assert_eq!(Deadline::after(time).until(|| None::<()>), None);
