@@ -9,11 +9,14 @@ mod context;
 mod error;
 mod output;
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use context::Context;
 use error::CliError;
+use skiff_sys::process::ExecStrings;
+use skiff_sys::{Errno, own_binary};
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
@@ -37,6 +40,25 @@ fn chosen(argv: Vec<OsString>) -> Result<ExitCode, CliError> {
         // The Rust runtime ignores SIGPIPE; `skiff lsns | head -1` shall end quietly, as any other tool.
         skiff_sys::signal::set_default(rustix::process::Signal::PIPE.as_raw())?;
     }
+    if parsed.entry.exposure == commands::Exposure::Inside {
+        hide_program(&argv)?;
+    }
     let context = Context::new(&parsed.globals, argv);
     (parsed.entry.run)(&parsed.matches, &context).map_err(|error| error.of_command(parsed.entry))
+}
+
+/// Goes on from a read-only clone of the program's mount, before any process of ours is in a container. Without
+/// the right to make one there is none that could write to the program either: that takes the same capability.
+fn hide_program(argv: &[OsString]) -> Result<(), CliError> {
+    let strings = |values: Vec<Vec<u8>>| {
+        values.into_iter().filter_map(|value| CString::new(value).ok()).collect::<Vec<_>>()
+    };
+    let argv = strings(argv.iter().map(|arg| arg.as_bytes().to_vec()).collect());
+    let environment =
+        std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
+    let (argv, envp) = (ExecStrings::new(argv), ExecStrings::new(strings(environment.collect())));
+    match own_binary::ensure_read_only(&argv, &envp) {
+        Err(Errno::PERM) => Ok(()),
+        other => Ok(other?),
+    }
 }

@@ -9,15 +9,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{CWD, Mode, OFlags};
-use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open};
-use skiff_sys::Errno;
 use skiff_sys::clone::exit_now;
 use skiff_sys::fork::{Forked, fork};
-use skiff_sys::mount::{Change, Depth, RDONLY, setattr};
 use skiff_sys::process::{ExecStrings, execve, reset_signals};
 use skiff_sys::signal::{self, SignalSet};
+use skiff_sys::{Errno, own_binary};
 
 use crate::{LaunchError, LaunchPlan};
 
@@ -32,19 +29,13 @@ pub struct Binary {
 }
 
 impl Binary {
-    /// Clones the running binary's mount, read-only.
+    /// Opens the running binary on a read-only mount.
     ///
     /// # Errors
     /// [`LaunchError::Host`] when the binary can't be opened or cloned.
     pub fn open(plan: &LaunchPlan) -> Result<Self, LaunchError> {
         let failed = || LaunchError::host("make a read-only clone of skiff for `--init`");
-        let file = rustix::fs::openat(CWD, c"/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-            .map_err(failed())?;
-        let flags =
-            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-        let mount = open_tree(&file, c"", flags).map_err(failed())?;
-        let change = Change { set: RDONLY, ..Change::default() };
-        setattr(mount.as_fd(), change, Depth::One).map_err(failed())?;
+        let mount = own_binary::read_only().map_err(failed())?;
         let name = CString::new(NAME).map_err(|_| failed()(Errno::INVAL))?;
         let argv = std::iter::once(name).chain(plan.program.argv.as_slice().iter().cloned()).collect();
         Ok(Self { mount, argv: ExecStrings::new(argv) })

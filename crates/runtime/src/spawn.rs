@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{DumpableBehavior, Pid, PidfdFlags, pidfd_open};
 use skiff_oci::runtime::LinuxNamespaceType;
 use skiff_sys::Errno;
 use skiff_sys::clone::{Cloned, Parent, clone3, exit_now, wait_for};
@@ -28,6 +28,10 @@ pub fn spawn(
     cgroup: Option<BorrowedFd<'_>>,
     report: &Report,
 ) -> Result<Cloned, LaunchError> {
+    // Until it executes the program, the child is a copy of this process: nobody in a namespace that it joins
+    // may look into its memory or take its descriptors (R8). exec makes it ordinary again.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(LaunchError::host("forbid others to look into the process"))?;
     let flags = plan.namespaces.clone_flags();
     let clock = ForChildren::time(plan)?;
     let numbers = ForChildren::pid(plan)?;

@@ -14,6 +14,7 @@ pub mod mount;
 pub mod mountinfo;
 pub mod net;
 pub mod ns;
+pub mod own_binary;
 pub mod private_mount;
 pub mod process;
 pub mod procfs;

@@ -50,6 +50,17 @@ pub struct Entry {
     pub failure: u8,
     /// What happens when the reader of stdout goes away.
     pub pipe: BrokenPipe,
+    /// Whether processes of ours can be seen from inside of a container.
+    pub exposure: Exposure,
+}
+
+/// Whether a command has processes that others than the caller can look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposure {
+    /// None.
+    Outside,
+    /// Some are in a container's namespaces for a while, so the program must not be writable through them.
+    Inside,
 }
 
 /// What a write to a pipe without a reader does to a command.
@@ -87,6 +98,11 @@ impl Entry {
         self
     }
 
+    const fn seen_from_inside(mut self) -> Self {
+        self.exposure = Exposure::Inside;
+        self
+    }
+
     const fn seeing_broken_pipes(mut self) -> Self {
         self.pipe = BrokenPipe::Fails;
         self
@@ -107,6 +123,7 @@ macro_rules! entry {
             },
             failure: ENGINE_FAILED,
             pipe: BrokenPipe::Ends,
+            exposure: Exposure::Outside,
         }
     };
 }
@@ -116,10 +133,10 @@ pub static GROUPS: &[Group] = &[
     Group {
         title: "Containers",
         entries: &[
-            entry!("run", run, "Run a command in a new container").seeing_broken_pipes(),
+            entry!("run", run, "Run a command in a new container").seeing_broken_pipes().seen_from_inside(),
             entry!("ps", ps, "List containers"),
             entry!("rm", rm, "Remove containers"),
-            entry!("oci", oci, "Run OCI bundles, as runc does").seeing_broken_pipes(),
+            entry!("oci", oci, "Run OCI bundles, as runc does").seeing_broken_pipes().seen_from_inside(),
         ],
     },
     Group {
@@ -138,6 +155,7 @@ pub static GROUPS: &[Group] = &[
                 .failing_with(1)
                 .with_version_flag(),
             entry!("nsenter", nsenter, "Run a program in the namespaces of another process")
+                .seen_from_inside()
                 .failing_with(1)
                 .with_version_flag()
                 .prepared_by(nsenter::prepare),
