@@ -74,6 +74,17 @@ fn stdout_and_stderr_stay_apart() {
 }
 
 #[test]
+fn a_user_of_the_container_may_open_its_stdio_anew() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    // As logs that are links to `/dev/stdout` need it.
+    let script = "cat /dev/stdin; echo out >/dev/stdout; echo err >/dev/stderr";
+    let arguments = ["run", "--rm", "-i", "-u", "1000:1000", "host", "sh", "-c", script];
+    let output = skiff.command(arguments).stdin("in\n").output().success();
+    assert_eq!((output.stdout(), output.stderr()), ("in\nout\n", "err\n"));
+}
+
+#[test]
 fn without_i_the_container_reads_nothing() {
     requires!(Root);
     let skiff = Skiff::new();

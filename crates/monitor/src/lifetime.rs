@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, Uid};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio::{stderr, stdout};
 use skiff_runtime::{Init, LaunchError, LaunchPlan, Stdio, launch};
@@ -97,7 +97,8 @@ fn settle() -> Result<(), Errno> {
 fn begin(plan: &mut LaunchPlan, stdin: Option<Fd>, size: Option<Size>) -> Result<(Init, Streams), Trouble> {
     fail::point("monitor.stdio").map_err(Trouble::host("make the pipes of the container"))?;
     if !plan.has_terminal() {
-        let (stdio, streams) = pipes(stdin).map_err(Trouble::host("make the pipes of the container"))?;
+        let (stdio, streams) =
+            pipes(stdin, plan.stdio_owner()).map_err(Trouble::host("make the pipes of the container"))?;
         return Ok((launch(plan, stdio)?, streams));
     }
     if let Some(size) = size {
@@ -115,8 +116,8 @@ fn begin(plan: &mut LaunchPlan, stdin: Option<Fd>, size: Option<Size>) -> Result
     }
 }
 
-/// The container's ends of three pipes, and the pumps at the other ends.
-fn pipes(stdin: Option<Fd>) -> Result<(Stdio, Streams), Errno> {
+/// The container's ends of three pipes that belong to `owner`, and the pumps at the other ends.
+fn pipes(stdin: Option<Fd>, owner: Option<u32>) -> Result<(Stdio, Streams), Errno> {
     let (input, stdin) = match stdin {
         None => (rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?, None),
         Some(source) => {
@@ -126,6 +127,12 @@ fn pipes(stdin: Option<Fd>) -> Result<(Stdio, Streams), Errno> {
     };
     let (from_output, output) = pipe_with(PipeFlags::CLOEXEC)?;
     let (from_error, error) = pipe_with(PipeFlags::CLOEXEC)?;
+    // Pipes are ours when they are made, and the program may open its own anew by `/dev/stdin` and the like.
+    if let Some(owner) = owner.map(Uid::from_raw).filter(|owner| *owner != rustix::process::geteuid()) {
+        for end in [&output, &error].into_iter().chain(stdin.is_some().then_some(&input)) {
+            rustix::fs::fchown(end, Some(owner), None)?;
+        }
+    }
     let streams = Streams {
         stdin,
         stdout: Some(Pump::open(Fd::own(from_output), Fd::Inherited(stdout()))?),

@@ -26,9 +26,9 @@ mod scheduling;
 pub mod seccomp;
 mod source;
 mod spawn;
+mod stdio;
 mod step;
 mod sysctl;
-mod window;
 
 pub use bundle::{Bundle, InitProcess, Options, Orphan, Rootfs};
 pub use error::{HookError, LaunchError};
