@@ -8,6 +8,7 @@ mod framework;
 mod hostname;
 mod images;
 mod limits;
+mod oci;
 mod process;
 mod run;
 mod seccomp;

@@ -17,7 +17,7 @@ use rustix::net::{
 use rustix::process::Signal;
 use skiff_cgroup::{CgroupPath, Layout};
 use skiff_monitor::{SignalProxy, Stdin};
-use skiff_oci::runtime::Spec;
+use skiff_oci::runtime::{LinuxResources, Spec};
 use skiff_runtime::{Bundle, Init, LaunchPlan, Options, Rootfs, Stdio, launch};
 use skiff_sys::Errno;
 use skiff_sys::clone::wait_for;
@@ -47,7 +47,8 @@ pub struct BundleRun {
 pub fn run_bundle(run: &BundleRun) -> Result<u8, EngineError> {
     let directory = std::path::absolute(&run.directory)
         .map_err(|error| failed("find the bundle", Errno::from_io_error(&error).unwrap_or(Errno::NOENT)))?;
-    let spec = read_config(&directory)?;
+    let mut spec = read_config(&directory)?;
+    place_in_cgroup(&mut spec, &run.id);
     let rootfs = spec.root().as_ref().map_or(Rootfs::Joined, |root| Rootfs::Dir(directory.join(root.path())));
     let cgroup = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone());
     let options = Options { preserved_fds: run.preserved_fds, ..Options::default() };
@@ -57,6 +58,20 @@ pub fn run_bundle(run: &BundleRun) -> Result<u8, EngineError> {
         return on_our_terminal(plan, cgroup.as_deref());
     }
     on_our_stdio(run, plan)
+}
+
+/// A process with limits, or with a view of its cgroup, needs one of its own, named or not.
+fn place_in_cgroup(spec: &mut Spec, id: &str) {
+    let sees_it = spec
+        .mounts()
+        .iter()
+        .flatten()
+        .any(|mount| mount.typ().as_deref().is_some_and(|kind| kind == "cgroup" || kind == "cgroup2"));
+    let Some(linux) = spec.linux_mut() else { return };
+    let has_limits = linux.resources().as_ref().is_some_and(|limits| *limits != LinuxResources::default());
+    if linux.cgroups_path().is_none() && (sees_it || has_limits) {
+        linux.set_cgroups_path(Some(PathBuf::from(format!("/skiff-{id}"))));
+    }
 }
 
 /// The document of a bundle.
