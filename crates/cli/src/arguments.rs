@@ -141,7 +141,10 @@ fn prepared(argv: &[OsString]) -> Vec<OsString> {
     let mut words = before.to_vec();
     match after.split_first() {
         Some((help, [])) if help == "help" => words.push("--help".into()),
-        Some((help, [command, ..])) if help == "help" => words.extend([command.clone(), "--help".into()]),
+        Some((help, command)) if help == "help" => {
+            words.extend_from_slice(command);
+            words.push("--help".into());
+        }
         Some((name, rest)) => {
             words.push(name.clone());
             match name.to_str().and_then(find) {

@@ -192,3 +192,15 @@ fn ns_show_of_nothing_is_an_error_with_a_hint() {
     skiff.run(["ns", "show", "4194303"]).code(1).stderr_is("skiff: there is no process 4194303\n");
     skiff.run(["ns", "show", "no-such"]).code(1).stderr_has("skiff: no container `no-such`\nhint: ");
 }
+
+#[test]
+fn an_unprivileged_user_sees_its_own_namespaces() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    let run = |arguments: &[&str]| skiff.command(arguments).wrapped(nobody).output();
+    let listed = run(&["lsns", "-n", "-r", "-l", "-o", "TYPE,USER"]).success();
+    assert!(listed.stdout().lines().count() >= 7, "{}", listed.stdout());
+    // The host's may not be looked at, but the numbers of the first namespaces are known.
+    run(&["ns", "show"]).success().stdout_has("shares uts ipc pid user cgroup").stdout_has(" with host\n");
+}

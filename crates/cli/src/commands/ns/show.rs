@@ -80,11 +80,14 @@ fn subjects(args: &Args, context: &Context) -> Result<Vec<Subject>, CliError> {
         match process {
             ProcessName::Container(name) if name == HOST => {}
             ProcessName::Container(name) => add(name.clone(), process.find(context)?)?,
+            ProcessName::Number(pid) if *pid == Pid::INIT => {}
             ProcessName::Number(pid) => add(pid.as_raw_nonzero().to_string(), *pid)?,
         }
     }
     if args.processes.is_empty() {
-        let shell = rustix::process::getppid().unwrap_or_else(rustix::process::getpid);
+        // Run by `sudo` and the like, the caller may be out of reach; this process shares everything with it.
+        let is_readable = |pid: &Pid| ns::inode_of(*pid, Kind::Uts).is_ok();
+        let shell = rustix::process::getppid().filter(is_readable).unwrap_or_else(rustix::process::getpid);
         add(shell.as_raw_nonzero().to_string(), shell)?;
         for (name, pid) in Containers::if_readable(context).running() {
             add(name, pid)?;
