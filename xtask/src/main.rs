@@ -1,7 +1,7 @@
 //! Checks of the workspace, and the runner of its tests.
 //!
 //! `cargo xtask layers` · `cargo xtask tidy [--release BINARY] [--symbols BINARY]` ·
-//! `cargo xtask test [--jobs N] [--limit SECONDS] [--only TEXT] BINARY…`. `tests/run` calls all of them.
+//! `cargo xtask test [--jobs N] [--limit SECONDS] [--only TEXT] [--shard K/N] BINARY…`. `tests/run` calls all of them.
 
 mod layers;
 mod run_tests;
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask layers
        cargo xtask tidy [--release BINARY] [--symbols BINARY]
-       cargo xtask test [--jobs N] [--limit SECONDS] [--only TEXT] BINARY...";
+       cargo xtask test [--jobs N] [--limit SECONDS] [--only TEXT] [--shard K/N] BINARY...";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

@@ -23,13 +23,16 @@ pub struct Options {
     jobs: usize,
     limit: Duration,
     only: Option<String>,
+    /// Run only every `.1`th test, beginning with the `.0`th: a part of the suite for one of several machines.
+    shard: (usize, usize),
     binaries: Vec<String>,
 }
 
 impl Options {
     /// Reads the command line.
     pub fn parse(arguments: &[String]) -> Result<Self, Vec<String>> {
-        let mut options = Self { jobs: 1, limit: Duration::from_secs(120), only: None, binaries: Vec::new() };
+        let limit = Duration::from_secs(120);
+        let mut options = Self { jobs: 1, limit, only: None, shard: (0, 1), binaries: Vec::new() };
         let mut rest = arguments.iter();
         let number = |text: String| text.parse::<u32>().map_err(|error| vec![format!("{text}: {error}")]);
         while let Some(argument) = rest.next() {
@@ -39,6 +42,7 @@ impl Options {
                     options.limit = Duration::from_secs(number(value("--limit", &mut rest)?)?.into())
                 }
                 "--only" => options.only = Some(value("--only", &mut rest)?),
+                "--shard" => options.shard = shard(&value("--shard", &mut rest)?)?,
                 flag if flag.starts_with('-') => return Err(vec![format!("unknown flag {flag}")]),
                 binary => options.binaries.push(binary.to_owned()),
             }
@@ -48,6 +52,16 @@ impl Options {
         } else {
             Ok(options)
         }
+    }
+}
+
+/// `2/3` is the second of three.
+fn shard(text: &str) -> Result<(usize, usize), Vec<String>> {
+    let parsed =
+        text.split_once('/').and_then(|(part, of)| Some((part.parse::<usize>().ok()?, of.parse().ok()?)));
+    match parsed {
+        Some((part, of)) if (1..=of).contains(&part) => Ok((part - 1, of)),
+        _ => Err(vec![format!("--shard {text}: a part and the number of parts, such as 1/2")]),
     }
 }
 
@@ -78,6 +92,12 @@ pub fn run(options: &Options) -> Findings {
         queue.extend(list(binary, false)?.into_iter().filter(|test| !skipped.contains(&test.name)));
     }
     queue.retain(|test| options.only.as_ref().is_none_or(|only| test.name.contains(only)));
+    let (part, of) = options.shard;
+    let mut index = 0;
+    queue.retain(|_| {
+        index += 1;
+        (index - 1) % of == part
+    });
     let total = queue.len();
     let queue = Mutex::new(queue);
     let outcomes = Mutex::new(Vec::with_capacity(total));
@@ -211,17 +231,17 @@ fn report(outcome: &Outcome) {
     let word = if outcome.problem.is_none() { "ok  " } else { "FAIL" };
     let problem = outcome.problem.as_deref().map(|problem| format!(": {problem}")).unwrap_or_default();
     eprintln!("{word} {:>7.2}s {}{problem}", outcome.took.as_secs_f64(), outcome.test.name);
+    if outcome.problem.is_some() {
+        // At once, because the whole run may yet be killed.
+        let lines = String::from_utf8_lossy(&outcome.output).trim().replace('\n', "\n     | ");
+        eprintln!("     | {lines}");
+    }
 }
 
 fn summarise(outcomes: &[Outcome], total: usize, ignored: usize, took: Duration) -> Findings {
     let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.problem.is_some()).collect();
     for outcome in &failed {
-        let problem = outcome.problem.as_deref().unwrap_or_default();
-        eprintln!(
-            "\n---- {}: {problem}\n{}",
-            outcome.test.name,
-            String::from_utf8_lossy(&outcome.output).trim()
-        );
+        eprintln!("failed: {}: {}", outcome.test.name, outcome.problem.as_deref().unwrap_or_default());
     }
     let lost = total - outcomes.len();
     let passed = outcomes.len() - failed.len();
@@ -244,6 +264,12 @@ mod tests {
         assert!(failure(ok, b"test result: ok. 0 passed; 0 failed").is_some());
         assert!(failure(ExitStatus::from_raw(101 << 8), b"").is_some());
         assert!(failure(ExitStatus::from_raw(9), b"").is_some_and(|text| text.contains("signal 9")));
+    }
+
+    #[test]
+    fn shards_are_counted_from_one() {
+        assert_eq!((shard("1/2"), shard("2/2")), (Ok((0, 2)), Ok((1, 2))));
+        assert!(shard("0/2").is_err() && shard("3/2").is_err() && shard("1").is_err());
     }
 
     #[test]
