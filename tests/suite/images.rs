@@ -53,9 +53,12 @@ fn saved_image(skiff: &Skiff, tag: &str) -> PathBuf {
     archive
 }
 
-/// `skopeo copy FROM TO`, with nothing asked about signatures.
+/// `skopeo copy FROM TO`, with nothing asked about signatures. As root it keeps a cache in `/var/lib`, wherever its
+/// home is: in a mount namespace of its own nothing of that stays.
 fn skopeo(from: &str, to: &str) {
-    Command::new("skopeo").args(["--insecure-policy", "copy", "--quiet", from, to]).output().success();
+    let skopeo = Command::new("skopeo").args(["--insecure-policy", "copy", "--quiet", from, to]);
+    let alone = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /var/lib && exec \"$@\"", "sh"];
+    skopeo.wrapped(alone).output().success();
 }
 
 /// Checks that the image of [`saved_image`] is whole, by what a container of it sees.

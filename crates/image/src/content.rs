@@ -114,7 +114,7 @@ impl<'a> Content<'a> {
         Ok(())
     }
 
-    /// Unpacks the layers of an image that are not here yet.
+    /// Unpacks the layers of an image that are not here yet; returns how many extended attributes were left out.
     ///
     /// `open` gives the stored bytes of a layer. Layers are independent directories, so several are unpacked at
     /// once; they are named in order, because what an archive doesn't say about a directory comes from below.
@@ -123,7 +123,7 @@ impl<'a> Content<'a> {
         config: &ImageConfiguration,
         packing: &[Option<Packing>],
         open: &(dyn Fn(usize) -> Result<File, Error> + Sync),
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         let diff_ids = diff_ids(config)?;
         let chain = ChainId::chain(&diff_ids);
         let mut wanted = Vec::new();
@@ -146,11 +146,13 @@ impl<'a> Content<'a> {
         };
         run_workers(wanted.len().min(UNPACKERS), &work)?;
         let drafts = std::mem::take(&mut *lock(&drafts));
+        let mut dropped = 0;
         for (index, (draft, unpacked)) in drafts {
+            dropped += unpacked.dropped_xattrs;
             let below: Vec<PathBuf> = chain[..index].iter().map(|&id| self.layers.path(id)).collect();
             self.name_layer(draft, &unpacked, diff_ids[index], chain[index], &below)?;
         }
-        Ok(())
+        Ok(dropped)
     }
 
     /// Gives an unpacked layer its name.

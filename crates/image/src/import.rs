@@ -7,6 +7,7 @@ use crate::document::{Manifest, Packing};
 use crate::hashing::Hashing;
 use crate::images::ImageStore;
 use crate::layer::{decode_to, one_error};
+use crate::load::Loaded;
 use crate::unpack::Position;
 use crate::{Error, change, host, pipeline};
 use skiff_oci::image::{
@@ -29,8 +30,8 @@ pub struct ImportOptions {
 }
 
 impl ImageStore<'_> {
-    /// Makes an image of the root file system in the tar archive `input`, which may be compressed, and returns its
-    /// id. With a name it is given that name.
+    /// Makes an image of the root file system in the tar archive `input`, which may be compressed. With a name it
+    /// is given that name.
     ///
     /// # Errors
     /// [`Error::Archive`] and [`Error::Refused`] for archives that are malformed or hostile; nothing of them stays.
@@ -39,7 +40,7 @@ impl ImageStore<'_> {
         input: impl Read + Send,
         name: Option<&Reference>,
         options: &ImportOptions,
-    ) -> Result<Digest, Error> {
+    ) -> Result<Loaded, Error> {
         if let Some(name) = name.filter(|name| host::is_host(name)) {
             return Err(Error::BuiltIn(name.clone()));
         }
@@ -68,7 +69,9 @@ impl ImageStore<'_> {
         let diff_id = DiffId(found);
         content.name_layer(draft, &unpacked, diff_id, ChainId::first(diff_id), &[])?;
         let config = configuration(inner, diff_id, options)?;
-        self.publish(&content, &blob, packing(compression), &config, name)
+        let id = self.publish(&content, &blob, packing(compression), &config, name)?;
+        let names = name.map(|name| name.clone().or_latest()).into_iter().collect();
+        Ok(Loaded { id, names, dropped_xattrs: unpacked.dropped_xattrs })
     }
 
     fn publish(

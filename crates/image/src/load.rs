@@ -27,6 +27,8 @@ pub struct Loaded {
     pub id: Digest,
     /// The names that it got.
     pub names: Vec<Reference>,
+    /// Extended attributes that were left out: labels of another machine, or more than the disk can hold.
+    pub dropped_xattrs: u64,
 }
 
 /// An image as an archive describes it, with its parts still among the members.
@@ -93,14 +95,14 @@ fn install(content: &Content<'_>, members: &Members, image: Described) -> Result
         }
     };
     document::check_image(&manifest, &config)?;
-    content.unpack_layers(&config, &packing, &|index| layers[index].open())?;
+    let dropped_xattrs = content.unpack_layers(&config, &packing, &|index| layers[index].open())?;
     for layer in layers {
         content.keep(layer)?;
     }
     let id = content.blobs.put(&config_bytes)?;
     let new = NewImage { manifest, manifest_bytes, config: id, names: image.names };
     content.publish(&new)?;
-    Ok(Loaded { id, names: new.names })
+    Ok(Loaded { id, names: new.names, dropped_xattrs })
 }
 
 /// How a layer is packed that nobody says anything about. What a manifest can't say is refused.

@@ -34,7 +34,8 @@ impl TempStore {
     }
 
     fn import(&self, archive: &[u8], name: &str) -> Result<Digest, Error> {
-        self.images().import(archive, Some(&reference(name)), &ImportOptions::default())
+        let options = ImportOptions::default();
+        self.images().import(archive, Some(&reference(name)), &options).map(|image| image.id)
     }
 
     fn load(&self, archive: &[u8]) -> Result<Vec<Loaded>, Error> {

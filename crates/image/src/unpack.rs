@@ -43,7 +43,8 @@ pub struct Unpacked {
     pub size: u64,
     /// Directories that the archive did not list and that were made for what is in them.
     pub implied: Vec<Vec<u8>>,
-    /// Extended attributes that were left out because they belong to the machine they came from.
+    /// Extended attributes that were left out: labels of the machine that they came from, and notes of users on a
+    /// file system that can't hold them.
     pub dropped_xattrs: u64,
 }
 

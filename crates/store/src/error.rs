@@ -70,6 +70,16 @@ pub enum Error {
     /// More layers than overlayfs takes.
     #[error("{0} layers are too many, overlayfs takes {max}", max = crate::overlay::LAYERS_MAX)]
     LayerCount(usize),
+    /// Something that this machine's kernel can't do yet.
+    #[error("{what} needs Linux {major}.{minor} or newer")]
+    Kernel {
+        /// What was asked for.
+        what: &'static str,
+        /// Since when it can.
+        major: u32,
+        /// Since when it can.
+        minor: u32,
+    },
     /// A step of making the overlay mount.
     #[error("overlay mount: {step}{}", hint(.log))]
     Overlay {
@@ -102,6 +112,7 @@ impl Error {
             Self::Remove { source, .. } => source.left.first().map_or(Errno::INVAL, |left| left.errno),
             Self::Locked { .. } => Errno::WOULDBLOCK,
             Self::NameTaken { .. } => Errno::EXIST,
+            Self::Kernel { .. } => Errno::NOSYS,
             _ => Errno::INVAL,
         }
     }

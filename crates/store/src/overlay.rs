@@ -16,6 +16,12 @@ use std::path::{Path, PathBuf};
 /// As many layers as a mount may have: those of an image (127) and one of the engine's.
 pub(crate) const LAYERS_MAX: usize = 128;
 
+/// Since when the option `lowerdir+` is there.
+const LAYERS_ONE_BY_ONE: (u32, u32) = (6, 7);
+
+/// Since when `fsconfig(2)` takes layers of overlayfs by descriptor, and so layers that were mapped.
+const LAYERS_BY_DESCRIPTOR: (u32, u32) = (6, 13);
+
 /// The longest value that `fsconfig(2)` takes.
 const FSCONFIG_VALUE_MAX: usize = 255;
 
@@ -43,7 +49,11 @@ impl Overlay {
     /// [`Error::Overlay`] names the option that the kernel refused, with the kernel's own words.
     pub fn mount_detached(&self) -> Result<OwnedFd, Error> {
         self.check()?;
-        if has_lowerdir_plus() { configure(&self.by_path()) } else { self.mount_by_short_paths() }
+        if kernel_is_at_least(LAYERS_ONE_BY_ONE) {
+            configure(&self.by_path())
+        } else {
+            self.mount_by_short_paths()
+        }
     }
 
     /// Makes the mount, attached nowhere, with the owners of its layers' files mapped by the user namespace
@@ -54,9 +64,14 @@ impl Overlay {
     /// user 0 of the namespace.
     ///
     /// # Errors
-    /// [`Error::Overlay`], on older kernels with the step that takes a layer by descriptor.
+    /// [`Error::Kernel`] on older kernels, [`Error::Overlay`].
     pub fn mount_detached_idmapped(&self, userns: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
         self.check()?;
+        let (major, minor) = LAYERS_BY_DESCRIPTOR;
+        if !kernel_is_at_least((major, minor)) {
+            let what = "a root filesystem that is mapped for a user namespace";
+            return Err(Error::Kernel { what, major, minor });
+        }
         let mut settings = Vec::with_capacity(self.lowers.len() + 2);
         for lower in self.lowers.iter().rev() {
             settings.push(("lowerdir+", Value::Fd(clone_mapped(lower, userns)?)));
@@ -215,9 +230,8 @@ fn escape_backslashes(path: &Path) -> OsString {
     OsString::from_vec(escaped)
 }
 
-/// Whether layers can be given one by one: Linux 6.7.
-fn has_lowerdir_plus() -> bool {
-    is_at_least(rustix::system::uname().release().to_bytes(), (6, 7))
+fn kernel_is_at_least(wanted: (u32, u32)) -> bool {
+    is_at_least(rustix::system::uname().release().to_bytes(), wanted)
 }
 
 /// Whether a release such as `6.18.44-x` is not older than `wanted`; what can't be read counts as old.

@@ -48,10 +48,20 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let options = ImportOptions { changes: args.changes, message: args.message, architecture };
     let input = open(&args.file)?;
     let store = Store::open(&context.root, &context.state)?;
-    let id = ImageStore::new(&store)
+    let image = ImageStore::new(&store)
         .import(input, name.as_ref(), &options)
         .doing(format!("import {}", args.file.display()))?;
-    output::show(&format!("{id}\n"))
+    say_what_was_dropped(image.dropped_xattrs);
+    output::show(&format!("{}\n", image.id))
+}
+
+/// Says that an image has fewer extended attributes than its archive.
+pub fn say_what_was_dropped(count: u64) {
+    if count > 0 {
+        output::aside(&format!(
+            "{count} extended attributes were left out: labels of another machine, or more than the disk can hold"
+        ));
+    }
 }
 
 /// The archive `path`, or standard input for `-`.

@@ -31,6 +31,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let input = import::open(&args.input)?;
     let store = Store::open(&context.root, &context.state)?;
     let loaded = ImageStore::new(&store).load(input).doing("load")?;
+    import::say_what_was_dropped(loaded.iter().map(|image| image.dropped_xattrs).sum());
     let line = |image: &Loaded| match (args.quiet, image.names.as_slice()) {
         (true, _) => format!("{}\n", image.id),
         (false, []) => format!("Loaded image ID: {}\n", image.id),

@@ -53,7 +53,7 @@ fn archives_of_docker_and_of_oci_are_the_same_image() {
             let temp = TempStore::new();
             let id = Digest::of(&parts.config);
             let loaded = temp.load(&bytes).unwrap();
-            assert_eq!(loaded, [Loaded { id, names: vec![reference("x:1")] }]);
+            assert_eq!(loaded, [Loaded { id, names: vec![reference("x:1")], dropped_xattrs: 0 }]);
             let image = temp.find("x:1").unwrap();
             let diff_ids: Vec<DiffId> = parts.layers.iter().map(|layer| DiffId(Digest::of(layer))).collect();
             let chain = ChainId::chain(&diff_ids);

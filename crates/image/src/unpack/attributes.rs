@@ -77,7 +77,11 @@ fn each_xattr(entry: &Entry, set: impl Fn(&[u8], &[u8]) -> Result<(), Errno>) ->
     let mut dropped = 0;
     for (name, value) in &entry.xattrs {
         match rule(name) {
-            Rule::Set => set(name, value).map_err(failed(&entry.path, "set extended attribute"))?,
+            Rule::Set => match set(name, value) {
+                // Notes of users; some file systems (tmpfs before Linux 6.6) have no place for them.
+                Err(Errno::NOTSUP) if name.starts_with(b"user.") => dropped += 1,
+                done => done.map_err(failed(&entry.path, "set extended attribute"))?,
+            },
             Rule::Drop => dropped += 1,
             Rule::Refuse => {
                 return Err(super::refused(&entry.path, "an extended attribute that would steer overlayfs"));
