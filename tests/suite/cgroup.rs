@@ -284,6 +284,35 @@ fn a_refused_limit_is_one_sentence_and_leaves_no_group() {
 }
 
 #[test]
+fn a_limit_that_comes_later_gets_its_controller() {
+    requires!(Root, Cpuset);
+    let skiff = Skiff::new();
+    let outer = Group::new(&skiff, "outer", &[]);
+    let inner = format!("{}/inner", outer.name);
+    skiff.run(["cgroup", "create", &inner]).success();
+    // On v2 no ancestor has handed this one on before.
+    skiff.run(["cgroup", "set", &inner, "cpus=0"]).success();
+    let process = busy();
+    skiff.run(["cgroup", "add", &inner, &process.pid().as_raw_nonzero().to_string()]).success();
+    let status =
+        fs::read_to_string(format!("/proc/{}/status", process.pid().as_raw_nonzero())).expect("it lives");
+    assert!(status.contains("Cpus_allowed_list:\t0\n"), "{status}");
+}
+
+#[test]
+fn on_v2_a_group_with_processes_has_children_without_limits() {
+    requires!(Root, CgroupV2, Pids);
+    let skiff = Skiff::new();
+    let outer = Group::new(&skiff, "outer", &[]);
+    let process = busy();
+    outer.cgroup("add", &[&process.pid().as_raw_nonzero().to_string()]).success();
+    let inner = format!("{}/inner", outer.name);
+    let refused = skiff.run(["cgroup", "create", &inner, "pids=5"]).code(125);
+    refused.stderr_has("hint: on cgroup v2 a group with processes in it can't give controllers");
+    skiff.run(["cgroup", "create", &inner]).success();
+}
+
+#[test]
 fn r25_names_that_lead_elsewhere_are_refused() {
     requires!(Root, Pids);
     let skiff = Skiff::new();

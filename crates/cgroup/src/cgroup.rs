@@ -82,11 +82,10 @@ impl Cgroup {
     ) -> Result<(Self, Applied), Error> {
         let layout = layout.clone().with_private(resources.controllers())?;
         let planned = plan(&layout, resources, Current::Fresh)?;
-        let wanted = ALWAYS.union(resources.controllers());
         let hierarchies = hierarchies_for(&layout, resources, ALWAYS);
         let mut group =
             Self { layout, path: path.clone(), nodes: Vec::new(), around: Surroundings::default() };
-        match group.fill(&hierarchies, wanted, resources, planned) {
+        match group.fill(&hierarchies, resources, planned) {
             Ok(applied) => Ok((group, applied)),
             Err(error) => Err(group.undo(error)),
         }
@@ -165,11 +164,10 @@ impl Cgroup {
         let current = limits::current(self, resources)?;
         let planned = plan(&self.layout, resources, current)?;
         limits::check_usage(self, resources)?;
-        let wanted = resources.controllers();
         let hierarchies = hierarchies_for(&self.layout, resources, Controllers::NONE);
         let new = hierarchies.iter().any(|hierarchy| self.node(*hierarchy).is_none());
         let members = if new { self.procs()? } else { Vec::new() };
-        let applied = self.fill(&hierarchies, wanted, resources, planned)?;
+        let applied = self.fill(&hierarchies, resources, planned)?;
         // Processes that are in the group already belong in its new part as well.
         for pid in members {
             self.add(pid)?;
@@ -295,18 +293,17 @@ impl Cgroup {
     fn fill(
         &mut self,
         hierarchies: &[usize],
-        wanted: Controllers,
         resources: &Resources,
         planned: Plan,
     ) -> Result<Applied, Error> {
         for &index in hierarchies {
-            if self.node(index).is_some() {
-                continue;
-            }
             let Some(hierarchy) = self.layout.hierarchies().get(index) else { continue };
             let dir = Dir::new(hierarchy, self.path.as_str());
             if hierarchy.version() == Version::V2 {
-                populate::enable_controllers(&dir, wanted, &mut self.around)?;
+                populate::enable_controllers(&dir, resources.controllers(), &mut self.around)?;
+            }
+            if self.node(index).is_some() {
+                continue;
             }
             let made = make(&dir, &mut self.around)?;
             let populates = hierarchy.version() == Version::V1 && hierarchy.has(Controller::Cpuset);

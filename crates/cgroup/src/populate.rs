@@ -62,36 +62,56 @@ pub(crate) fn copy_cpuset(dir: &Dir, own: &Cpuset, around: &mut Surroundings) ->
     Ok(())
 }
 
-/// Makes sure that the parent of `dir`, a group in the v2 tree, has `wanted` to give: every ancestor hands its
-/// controllers on by `cgroup.subtree_control`.
+/// Makes sure that the parent of `dir`, a group in the v2 tree, has `required` to give: every ancestor hands its
+/// controllers on by `cgroup.subtree_control`. Those that only count are taken where they are to be had.
 pub(crate) fn enable_controllers(
     dir: &Dir,
-    wanted: Controllers,
+    required: Controllers,
     around: &mut Surroundings,
 ) -> Result<(), Error> {
     let Some(parent) = dir.parent() else { return Ok(()) };
-    let available = dir.hierarchy().controllers();
-    let wanted = wanted.union(COUNTED).intersection(available);
-    let given = parent.read_if_there("cgroup.subtree_control")?;
-    if wanted.without(Controllers::named_in(given.as_deref().unwrap_or_default())).is_empty()
-        && given.is_some()
+    let wanted = required.union(COUNTED).intersection(dir.hierarchy().controllers());
+    if let Some(given) = parent.read_if_there("cgroup.subtree_control")?
+        && wanted.without(Controllers::named_in(&given)).is_empty()
     {
         return Ok(());
     }
     make_ancestors(dir, around)?;
     let mut lineage: Vec<Dir> = std::iter::successors(Some(parent), Dir::parent).collect();
     lineage.reverse();
-    for ancestor in lineage {
-        let given = Controllers::named_in(&ancestor.read("cgroup.subtree_control")?);
-        let missing = wanted.without(given);
-        if missing.is_empty() {
-            continue;
-        }
-        let value: Vec<String> =
-            missing.iter().map(|controller| format!("+{}", controller.unified_name())).collect();
-        around.write(&ancestor, "cgroup.subtree_control", &value.join(" "))?;
+    lineage.iter().try_for_each(|ancestor| hand_on(ancestor, wanted, required, around))
+}
+
+/// Has `group` give `wanted` to its children, or at least `required`.
+fn hand_on(
+    group: &Dir,
+    wanted: Controllers,
+    required: Controllers,
+    around: &mut Surroundings,
+) -> Result<(), Error> {
+    const FILE: &str = "cgroup.subtree_control";
+    let missing = wanted.without(Controllers::named_in(&group.read(FILE)?));
+    if missing.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let needed = missing.intersection(required);
+    match around.write(group, FILE, &plus(missing)) {
+        // There are processes in the group, or its own parent gives it less. Nobody asked for these.
+        Err(Error::Write { source: Errno::BUSY | Errno::NOENT, .. }) if needed.is_empty() => Ok(()),
+        // Not after EBUSY: `pids` and `cpu` alone would be accepted beside processes, and make a threaded group,
+        // whose children take threads only.
+        Err(Error::Write { source: Errno::NOENT, .. }) if needed != missing => {
+            around.write(group, FILE, &plus(needed))
+        }
+        other => other,
+    }
+}
+
+/// `+cpu +io`.
+fn plus(controllers: Controllers) -> String {
+    let words: Vec<String> =
+        controllers.iter().map(|controller| format!("+{}", controller.unified_name())).collect();
+    words.join(" ")
 }
 
 /// The layout with the v1 hierarchies that are mounted nowhere we can see: made by [`private::mount`], here or
