@@ -9,6 +9,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 use skiff_cgroup::{Applied, Cgroup};
@@ -96,7 +97,7 @@ impl Launch {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(LaunchError::host("make the socket to the child"))?;
-        self.clone(plan, &opened, &report, theirs, stdio)?;
+        let ours = self.clone(plan, &opened, &report, (ours, theirs), stdio)?;
         self.prepare(plan, &opened, ours.as_fd(), &report)?;
         self.accompany(plan, ours.as_fd(), &report)?;
         self.time_child(plan, &report);
@@ -151,9 +152,9 @@ impl Launch {
         plan: &LaunchPlan,
         opened: &Opened,
         report: &Report,
-        socket: OwnedFd,
+        (ours, theirs): (OwnedFd, OwnedFd),
         stdio: Stdio,
-    ) -> Result<(), LaunchError> {
+    ) -> Result<OwnedFd, LaunchError> {
         step("launch.clone")?;
         let cgroup = self.cgroup.as_ref().map(Cgroup::dir_fd).transpose()?.flatten();
         let stdio = match &stdio {
@@ -169,17 +170,21 @@ impl Launch {
             joined: &opened.joined,
             cgroup_files: &opened.cgroup_files,
             stdio,
-            socket: socket.as_fd(),
+            socket: theirs.as_fd(),
             report,
             fail: fail_point(&plan.steps),
             state: ChildState { rootfs: opened.rootfs.as_ref().map(AsFd::as_fd), ..ChildState::default() },
         };
         match spawn::spawn(plan, cgroup.as_ref().map(AsFd::as_fd), report)? {
-            Cloned::Child => child.run(),
+            Cloned::Child => {
+                // With a copy of the parent's end the child would never see the parent go.
+                drop(ours);
+                child.run()
+            }
             Cloned::Parent { pid, pidfd } => self.child = Some((pid, pidfd)),
         }
         self.lap("make the process and its namespaces");
-        Ok(())
+        Ok(ours)
     }
 
     /// What only the parent may do for the waiting child.
@@ -245,8 +250,18 @@ impl Launch {
             // A process that has joined another user namespace can't clone into a cgroup of the host's.
             cgroup.add(pid)?;
         }
-        cgroup.verify(pid)?;
-        Ok(())
+        match cgroup.verify(pid) {
+            // A process that has ended is in no cgroup; then its own story is the right one.
+            Err(_) if report.failure().is_some() || self.has_ended()? => self.outcome(plan, report),
+            verified => Ok(verified?),
+        }
+    }
+
+    fn has_ended(&self) -> Result<bool, LaunchError> {
+        let Some((_, pidfd)) = &self.child else { return Ok(true) };
+        let mut waited = [PollFd::new(pidfd, PollFlags::IN)];
+        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut waited, Some(&now)).map(|ready| ready > 0).map_err(LaunchError::host("look at the child"))
     }
 
     /// Serves the child until its socket closes: by execve, or by its end.
