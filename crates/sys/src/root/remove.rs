@@ -114,6 +114,12 @@ impl Removal {
         if !matches!(kind, FileType::Directory | FileType::Unknown) {
             return self.unlink(dir, level, AtFlags::empty());
         }
+        // Most directories of a container are empty places for mounts: one call instead of five.
+        if kind == FileType::Directory
+            && matches!(rustix::fs::unlinkat(dir, level.name, AtFlags::REMOVEDIR), Ok(()) | Err(Errno::NOENT))
+        {
+            return true;
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
         let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
         match open_resolved(dir, level.name, flags, Mode::empty(), resolve) {
@@ -195,6 +201,10 @@ impl Removal {
                 pass.removed += 1;
             } else {
                 pass.kept += 1;
+            }
+            // All that was read is gone: asking whether that was all is as cheap as reading on, and usually it was.
+            if pass.kept == 0 && entries.is_buffer_empty() {
+                break;
             }
         }
         pass
