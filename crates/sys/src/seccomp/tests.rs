@@ -76,7 +76,9 @@ fn notified_call_gets_the_answer_and_shows_its_arguments() {
     assert_eq!(is_waiting(listener, call.id), Ok(true));
     respond(listener, call.id, Answer::Value(7)).unwrap();
     assert_eq!(is_waiting(listener, call.id), Ok(false));
-    assert_eq!(respond(listener, call.id, Answer::Value(7)), Err(Errno::NOENT));
+    // Whether the worker has woken up and taken the answer yet is a matter of luck: EINPROGRESS until then.
+    let again = respond(listener, call.id, Answer::Value(7));
+    assert!(matches!(again, Err(Errno::NOENT | Errno::INPROGRESS)), "{again:?}");
 
     let call = receive(listener).unwrap();
     respond(listener, call.id, Answer::Error(Errno::NOTUNIQ)).unwrap();
