@@ -4,10 +4,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use skiff_e2e::{Output, Skiff, requires};
+use rustix::process::{Signal, kill_process};
+use skiff_e2e::{Deadline, Output, Skiff, requires};
 
-use crate::family::init_of;
+use crate::family::{init_of, monitor_of};
 
 /// Runs `skiff run --rm FLAGS… host sh -c SCRIPT` at a terminal, as the seed types it, and returns what is on it.
 #[track_caller]
@@ -301,6 +303,39 @@ fn containers_that_stay_are_listed_and_removed() {
     skiff.run(["rm"].into_iter().chain(ids.stdout().lines())).success();
     skiff.run(["ps", "-aq"]).success().stdout_is("");
     skiff.run(["rm", "nosuch"]).code(125).stderr_has("there is no container `nosuch`");
+}
+
+#[test]
+fn f10_a_reboot_takes_no_name_away() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    skiff.run(["run", "--name", "old", "host", "true"]).success();
+    // What a reboot does to the state: everything in it is gone.
+    fs::remove_dir_all(skiff.state()).expect("the state");
+    skiff.run(["ps", "-a"]).success().stdout_has("Exited (0)").stdout_has("old");
+    skiff.run(["run", "--name", "old", "host", "true"]).code(125).stderr_has("is already in use");
+    skiff.run(["rm", "old"]).success();
+    skiff.run(["ps", "-aq"]).success().stdout_is("");
+}
+
+#[test]
+fn what_a_crash_left_behind_is_swept_by_the_next_command() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let mut running = skiff.command(["run", "-i", "host", "sh", "-c", "echo up; exec sleep 1000"]).spawn();
+    running.stdout_until("up\n");
+    let (monitor, init) = (monitor_of(running.pid()), init_of(running.pid()));
+    // Both of ours die at once, so that nobody is left to clean up; the container's init lives on.
+    for (pid, signal) in [(monitor, Signal::STOP), (running.pid(), Signal::KILL), (monitor, Signal::KILL)] {
+        kill_process(pid, signal).expect("a process of ours");
+    }
+    running.wait_exit();
+    skiff.run(["ps", "-aq"]).success().stdout_is("");
+    // Its new parent, this test, has not waited for it yet.
+    let stat = || fs::read_to_string(format!("/proc/{}/stat", init.as_raw_nonzero())).unwrap_or_default();
+    let ended = || (stat().is_empty() || stat().contains(") Z ")).then_some(());
+    Deadline::after(Duration::from_secs(10)).until(ended).expect("the container has ended");
+    assert_eq!(fs::read_dir(skiff.root().join("containers")).expect("containers").count(), 0);
 }
 
 #[test]

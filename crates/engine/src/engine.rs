@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use rustix::fs::AtFlags;
 use skiff_cgroup::{Cgroup, CgroupPath, Layout};
 use skiff_monitor::ExitRecord;
-use skiff_store::{Container, ContainerId, Store};
+use skiff_store::{Container, ContainerId, Directory, Store};
+use skiff_sys::Errno;
 
 use crate::EngineError;
 use crate::record::{self, Record};
@@ -132,14 +134,16 @@ impl Engine {
         Err(EngineError::Stuck { name: name.to_owned() })
     }
 
-    /// Finishes the removal or the end of containers whose processes of ours are gone. Cheap when there are none.
+    /// Finishes the removal or the end of containers whose processes of ours are gone, and gives those back their
+    /// names that a reboot took away. Two questions to the kernel for each container that stays.
     fn sweep(&self) -> Result<(), EngineError> {
         for id in self.store.container_ids()? {
-            let view = self.store.view(&id)?;
-            if record::read_exit(&view)?.is_some() {
+            if exists(self.store.root(), &id, record::EXIT)? {
+                if !exists(self.store.state(), &id, "")? {
+                    self.revive(&id)?;
+                }
                 continue;
             }
-            drop(view);
             let Some(container) = self.store.try_hold(&id)? else { continue };
             // It may have ended properly between the look and the lock.
             if record::read_exit(&self.store.view(&id)?)?.is_none() {
@@ -147,6 +151,17 @@ impl Engine {
             }
         }
         Ok(self.store.empty_trash()?)
+    }
+
+    /// Makes what died with the boot of a container that had ended before: its state, and its name.
+    fn revive(&self, id: &ContainerId) -> Result<(), EngineError> {
+        let Some(_held) = self.store.try_hold(id)? else { return Ok(()) };
+        let Some(record) = record::read_state(&self.store.view(id)?)? else { return Ok(()) };
+        match self.store.claim_name(&record.name, id) {
+            // A container that was made since then has it; this one is still found by its id.
+            Ok(()) | Err(skiff_store::Error::NameTaken { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Removes all of a container that nobody else holds: processes, cgroup, directories, name.
@@ -165,6 +180,16 @@ impl Engine {
             }
         };
         Ok(self.store.remove_container(container, name.as_deref())?)
+    }
+}
+
+/// Whether the container has the file `name` in `place`, or with an empty name, its directory.
+fn exists(place: &Directory, id: &ContainerId, name: &str) -> Result<bool, EngineError> {
+    let path = format!("containers/{id}/{name}");
+    match rustix::fs::statat(place.fd(), &path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(source) => Err(EngineError::Look { path: place.path().join(path), source }),
     }
 }
 

@@ -53,6 +53,14 @@ pub enum EngineError {
         /// Why.
         source: Errno,
     },
+    /// A file of a container can't be looked at.
+    #[error("look at {}", path.display())]
+    Look {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        source: Errno,
+    },
     /// A record can't be put into words.
     #[error("write {name} of the container")]
     Record {
