@@ -27,6 +27,7 @@ mod mounts;
 mod terminal;
 
 pub use message::{Message, receive, send, send_descriptor};
+pub use mounts::new_filesystem;
 
 /// What the child starts with, all of it made by the parent.
 #[derive(Debug)]

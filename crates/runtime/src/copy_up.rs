@@ -6,13 +6,11 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
-    fsmount, fsopen,
-};
 use skiff_sys::Errno;
+use skiff_sys::mount::Change;
 use skiff_sys::root::open_in_root;
 
+use crate::child::new_filesystem;
 use crate::mount_options::Parameter;
 
 /// How deep a directory tree may be: each level holds two descriptors.
@@ -24,16 +22,7 @@ pub fn filled_tmpfs(
     below: &CStr,
     parameters: &[Parameter],
 ) -> Result<OwnedFd, Errno> {
-    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&context, c"source", c"tmpfs")?;
-    for Parameter { key, value } in parameters {
-        match value {
-            Some(value) => fsconfig_set_string(&context, key.as_c_str(), value.as_c_str())?,
-            None => fsconfig_set_flag(&context, key.as_c_str())?,
-        }
-    }
-    fsconfig_create(&context)?;
-    let tmpfs = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    let tmpfs = new_filesystem(c"tmpfs", c"tmpfs", parameters, Change::default())?;
     let Some(rootfs) = rootfs else { return Ok(tmpfs) };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     match open_in_root(rootfs, below, flags, Mode::empty()) {

@@ -9,8 +9,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{MemfdFlags, SeekFrom, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Signal, pidfd_send_signal};
+use rustix::process::{Pid, Signal, pidfd_send_signal, set_parent_process_death_signal};
 use rustix::time::Timespec;
 use serde::Serialize;
 use skiff_oci::runtime::Hook;
@@ -106,33 +107,75 @@ fn run_one(hook: &Hook, place: Place<'_>, state: &[u8]) -> Result<Result<(), Hoo
         argv.push(path.clone());
     }
     let (argv, envp) = (ExecStrings::new(argv), ExecStrings::new(strings(hook.env())?));
-    Ok(start(place, &path, &argv, &envp)
-        .map_err(HookError::Start)
-        .and_then(|started| started.finish(state, hook.timeout())))
+    let deadline = hook
+        .timeout()
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .map(|seconds| now().saturating_add(seconds.saturating_mul(1_000_000_000)));
+    let started = stdin_of(state).and_then(|stdin| start(place, &stdin, &path, &argv, &envp));
+    Ok(started.map_err(HookError::Start).and_then(|started| match started.watch(deadline) {
+        Ok(Watched::Ended { status: 0, .. }) => Ok(()),
+        Ok(Watched::Ended { status, output }) => Err(HookError::Status { status, output: shown(&output) }),
+        Ok(Watched::Late) => {
+            started.kill().map_err(HookError::Start)?;
+            Err(HookError::Timeout(hook.timeout().unwrap_or_default()))
+        }
+        Err(errno) => {
+            started.kill().map_err(HookError::Start)?;
+            Err(HookError::Start(errno))
+        }
+    }))
+}
+
+/// A file in memory that holds the state, from its beginning: a hook may read it or not, at any time, and a
+/// state that is larger than a pipe makes nobody wait.
+fn stdin_of(state: &[u8]) -> Result<OwnedFd, Errno> {
+    let file = memfd_create(c"state", MemfdFlags::CLOEXEC)?;
+    let mut rest = state;
+    while !rest.is_empty() {
+        match rustix::io::write(&file, rest) {
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    rustix::fs::seek(&file, SeekFrom::Start(0))?;
+    Ok(file)
+}
+
+/// What a hook wrote, as an error shows it.
+fn shown(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let text = text.trim();
+    if text.is_empty() { String::new() } else { format!(": {text}") }
 }
 
 /// A hook that is running.
 struct Started {
     pidfd: OwnedFd,
-    stdin: OwnedFd,
     output: OwnedFd,
+}
+
+/// What came of waiting for a hook.
+enum Watched {
+    /// It ended; `status` is its exit code, 128 + the signal's number if it was killed.
+    Ended { status: i32, output: Vec<u8> },
+    /// It runs longer than it may.
+    Late,
 }
 
 fn start(
     place: Place<'_>,
+    stdin: &OwnedFd,
     path: &std::ffi::CStr,
     argv: &ExecStrings,
     envp: &ExecStrings,
 ) -> Result<Started, Errno> {
-    let (stdin_read, stdin) = pipe_with(PipeFlags::CLOEXEC)?;
     let (output, output_write) = pipe_with(PipeFlags::CLOEXEC)?;
     match fork()? {
-        Cloned::Parent { pidfd, .. } => Ok(Started { pidfd, stdin, output }),
+        Cloned::Parent { pidfd, .. } => Ok(Started { pidfd, output }),
         Cloned::Child => {
-            // The process that waits below would keep the pipe open that the hook reads to its end.
-            drop((stdin, output));
             let run = || -> Result<i32, Errno> {
-                rustix::stdio::dup2_stdin(&stdin_read)?;
+                rustix::stdio::dup2_stdin(stdin)?;
                 rustix::stdio::dup2_stdout(&output_write)?;
                 rustix::stdio::dup2_stderr(&output_write)?;
                 skiff_sys::process::reset_signals()?;
@@ -145,6 +188,8 @@ fn start(
                         if let Cloned::Parent { pidfd, .. } = fork()? {
                             return wait_for(pidfd.as_fd());
                         }
+                        // Who kills a late hook knows the process that waits above, not this one.
+                        set_parent_process_death_signal(Some(Signal::KILL))?;
                     }
                 }
                 Err(execve(path, argv, envp))
@@ -155,54 +200,48 @@ fn start(
 }
 
 impl Started {
-    /// Feeds the state, collects the output, and waits for the end, for at most `timeout` seconds.
-    fn finish(self, state: &[u8], timeout: Option<i64>) -> Result<(), HookError> {
-        let deadline = timeout
-            .and_then(|seconds| u64::try_from(seconds).ok())
-            .map(|seconds| now().saturating_add(seconds.saturating_mul(1_000_000_000)));
-        // A state is far below the pipe's 64 KiB; a hook that doesn't read it is no error.
-        match rustix::io::write(&self.stdin, state) {
-            Ok(_) | Err(Errno::PIPE) => {}
-            Err(errno) => return Err(HookError::Start(errno)),
-        }
-        drop(self.stdin);
-        let mut shown = Vec::new();
+    /// Collects the output and waits for the end.
+    fn watch(&self, deadline: Option<u64>) -> Result<Watched, Errno> {
+        let mut output = Vec::new();
         let mut open = true;
         loop {
+            let left = deadline.map(|deadline| deadline.saturating_sub(now()));
+            // Not by the result of `poll`, which tells the time only of a hook that writes nothing.
+            if left == Some(0) {
+                return Ok(Watched::Late);
+            }
             let mut waited = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
             if open {
                 waited.push(PollFd::new(&self.output, PollFlags::IN));
             }
-            let left = deadline.map(|deadline| deadline.saturating_sub(now()));
             let limit = left.map(|left| Timespec {
                 tv_sec: i64::try_from(left / 1_000_000_000).unwrap_or(i64::MAX),
                 tv_nsec: i64::try_from(left % 1_000_000_000).unwrap_or(0),
             });
             match poll(&mut waited, limit.as_ref()) {
-                Ok(0) => {
-                    pidfd_send_signal(&self.pidfd, Signal::KILL).map_err(HookError::Start)?;
-                    wait_for(self.pidfd.as_fd()).map_err(HookError::Start)?;
-                    return Err(HookError::Timeout(timeout.unwrap_or_default()));
-                }
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(HookError::Start(errno)),
+                Err(errno) => return Err(errno),
             }
             let ended = waited.first().is_some_and(|fd| !fd.revents().is_empty());
             let readable = waited.get(1).is_some_and(|fd| !fd.revents().is_empty());
             if readable {
-                open = collect(&self.output, &mut shown).map_err(HookError::Start)?;
+                open = collect(&self.output, &mut output)?;
             } else if ended {
-                break;
+                return Ok(Watched::Ended { status: wait_for(self.pidfd.as_fd())?, output });
             }
         }
-        match wait_for(self.pidfd.as_fd()).map_err(HookError::Start)? {
-            0 => Ok(()),
-            status => {
-                let text = String::from_utf8_lossy(&shown);
-                let text = text.trim();
-                let output = if text.is_empty() { String::new() } else { format!(": {text}") };
-                Err(HookError::Status { status, output })
-            }
+    }
+
+    /// Ends the hook and reaps it.
+    fn kill(&self) -> Result<(), Errno> {
+        match pidfd_send_signal(&self.pidfd, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => return Err(errno),
+        }
+        match wait_for(self.pidfd.as_fd()) {
+            // It was reaped already.
+            Ok(_) | Err(Errno::CHILD) => Ok(()),
+            Err(errno) => Err(errno),
         }
     }
 }
@@ -210,7 +249,10 @@ impl Started {
 /// Reads what is there; false at the end of the output.
 fn collect(output: &OwnedFd, shown: &mut Vec<u8>) -> Result<bool, Errno> {
     let mut buffer = [0u8; 4096];
-    let read = rustix::io::read(output, &mut buffer)?;
+    let read = match rustix::io::read(output, &mut buffer) {
+        Err(Errno::INTR) => return Ok(true),
+        other => other?,
+    };
     let room = OUTPUT_MAX.saturating_sub(shown.len());
     shown.extend(buffer.iter().take(read.min(room)));
     Ok(read > 0)

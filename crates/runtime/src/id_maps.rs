@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use skiff_oci::runtime::LinuxIdMapping;
 use skiff_sys::Errno;
 use skiff_sys::clone::{Cloned, Parent, clone3, exit_now, wait_for};
@@ -53,13 +53,9 @@ pub fn write_file(path: &str, content: &[u8]) -> Result<(), Errno> {
 pub fn user_namespace(uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) -> Result<OwnedFd, LaunchError> {
     let failed = |doing: &'static str| LaunchError::host(format!("{doing} for an id-mapped mount"));
     let flags = u64::from(Kind::User.flag().unsigned_abs());
+    let parent = rustix::process::getpid();
     match clone3(flags, None, Parent::Caller).map_err(failed("make a user namespace"))? {
-        Cloned::Child => loop {
-            // Holds the namespace until the parent has a descriptor of it; SIGKILL ends it.
-            if rustix::event::poll(&mut [], None).is_err_and(|errno| errno != Errno::INTR) {
-                exit_now(1);
-            }
-        },
+        Cloned::Child => hold(parent),
         Cloned::Parent { pid, pidfd } => {
             let written = write(pid, uids, gids);
             let namespace = ns::open_of(pid, Kind::User).map_err(failed("open the user namespace"));
@@ -68,6 +64,21 @@ pub fn user_namespace(uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) -> Resul
             wait_for(pidfd.as_fd()).map_err(failed("wait for the holder of a user namespace"))?;
             written?;
             namespace
+        }
+    }
+}
+
+/// Holds the namespace until the parent has a descriptor of it: SIGKILL ends it, from the parent or at the
+/// parent's death.
+fn hold(parent: Pid) -> ! {
+    let tied = set_parent_process_death_signal(Some(Signal::KILL));
+    // A parent that died before that has left this process to another one.
+    if tied.is_err() || getppid() != Some(parent) {
+        exit_now(1);
+    }
+    loop {
+        if rustix::event::poll(&mut [], None).is_err_and(|errno| errno != Errno::INTR) {
+            exit_now(1);
         }
     }
 }

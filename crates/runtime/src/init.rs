@@ -78,8 +78,9 @@ fn serve(args: Vec<OsString>) -> Result<u8, Errno> {
         };
         if received.signal != Signal::CHILD.as_raw() {
             match signal::send(&pidfd, received.signal) {
-                // The program has just ended and is about to be reaped.
-                Ok(()) | Err(Errno::SRCH) => {}
+                // The program has just ended and is about to be reaped, or it is another user's by now (a
+                // set-user-id program) and not ours to signal.
+                Ok(()) | Err(Errno::SRCH | Errno::PERM) => {}
                 Err(errno) => return Err(errno),
             }
             continue;

@@ -199,7 +199,9 @@ impl StepList<'_> {
         if matches!(rootfs, Rootfs::Joined) {
             return Err(LaunchError::spec("root", "a new mount namespace needs a root filesystem"));
         }
-        plan.steps.extend([Step::CutPropagation, Step::AttachRootfs(self.place_of(rootfs)?)]);
+        // What is made in the container has the mode that it is made with, whatever the caller's umask (R10).
+        plan.steps.extend([Step::Umask(0), Step::CutPropagation]);
+        plan.steps.push(Step::AttachRootfs(self.place_of(rootfs)?));
         let mounts = self.spec.mounts().as_deref().unwrap_or_default();
         plan.add_all(mounts, bundle, view)?;
         // A /dev that the configuration binds from the host is complete already (as runc: needsSetupDev).
@@ -331,7 +333,7 @@ impl StepList<'_> {
         }
         // After the last open and before execve: no descriptor of the host may survive into the container
         // (CVE-2024-21626).
-        steps.push(Step::CloseDescriptors(3 + self.options.preserved_fds));
+        steps.push(Step::CloseDescriptors(self.options.preserved_fds.saturating_add(3)));
         steps.push(Step::ParentDeath(match self.options.orphan {
             Orphan::Lives => Survive::Yes,
             Orphan::Dies => Survive::No,

@@ -35,12 +35,13 @@ pub fn rlimit(resource: Resource, (current, maximum): (Option<u64>, Option<u64>)
 /// secure bits of the caller would be inherited (R10).
 pub fn keep_bounding(kept: u64) -> Result<(), Errno> {
     rustix::thread::set_capabilities_secure_bits(rustix::thread::CapabilitiesSecureBits::empty())?;
-    for number in 0..CAPABILITIES.len() {
+    // Beyond those that we know: a newer kernel's own must not stay either.
+    for number in 0..u64::BITS {
         let bit = 1u64 << number;
         if kept & bit == 0 {
             match rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(bit)) {
-                // The kernel is older than the capability.
-                Err(Errno::INVAL) => {}
+                // The kernel has no capability with this number, and none with a higher one.
+                Err(Errno::INVAL) => return Ok(()),
                 result => result?,
             }
         }

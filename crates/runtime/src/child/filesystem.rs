@@ -19,6 +19,7 @@ impl Child<'_> {
     pub(super) fn device(&mut self, device: &Device) -> Result<(), Errno> {
         let (parent, name) = self.parent_of(&device.path)?;
         let mode = Mode::from_raw_mode(device.mode);
+        // No bit of the mode is lost, as the umask is 0 by now; a chmod would follow a link.
         match rustix::fs::mknodat(&parent, name, device.kind, mode, device.rdev) {
             // A mount of the configuration put it there: it must be what was asked for (R6).
             Err(Errno::EXIST) => {
@@ -29,8 +30,6 @@ impl Child<'_> {
             }
             result => result?,
         }
-        // The umask took bits away; the kernel has no call that makes a node with an exact mode.
-        rustix::fs::chmodat(&parent, name, mode, AtFlags::empty())?;
         if device.uid != 0 || device.gid != 0 {
             let owner = rustix::fs::Uid::from_raw(device.uid);
             let group = rustix::fs::Gid::from_raw(device.gid);
