@@ -168,6 +168,7 @@ fn serve(
     }
     let listener = init.notify.take().map(|fd| Listener::new(fd, init.pid));
     let timings = std::mem::take(&mut init.timings);
+    let warnings = init.applied.warnings.iter().map(ToString::to_string).collect();
     let mut supervisor = Supervisor::new(streams, channel, caller, listener);
     let served = supervisor.until_end(init.pidfd.as_fd());
     let ended = match served {
@@ -188,9 +189,14 @@ fn serve(
     };
     left.extend(custody.map_or_else(Vec::new, |custody| custody.end(&record, rest)));
     let report = match ended {
-        Ok(end) => {
-            Report::Ended(ExitStatus { end, oom_killed: record.oom_killed(), last_signal, timings, left })
-        }
+        Ok(end) => Report::Ended(ExitStatus {
+            end,
+            oom_killed: record.oom_killed(),
+            last_signal,
+            timings,
+            warnings,
+            left,
+        }),
         Err(source) => {
             let trouble = Trouble::Host { doing: "serve the container", source };
             Report::Failed(Failure { left, ..trouble.to_failure() })

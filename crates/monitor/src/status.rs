@@ -47,6 +47,8 @@ pub struct ExitStatus {
     pub last_signal: Option<Received>,
     /// Each step of the launch with its duration.
     pub timings: Vec<(String, Duration)>,
+    /// What was asked for and doesn't hold on this machine, a sentence each.
+    pub warnings: Vec<String>,
     /// What could not be cleaned up, a sentence each.
     pub left: Vec<String>,
 }
@@ -76,6 +78,7 @@ impl ExitStatus {
         for (step, duration) in timings {
             writer.name(step).u64(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
         }
+        encode_texts(writer, &self.warnings);
         encode_texts(writer, &self.left);
     }
 
@@ -97,7 +100,8 @@ impl ExitStatus {
         let timings = (0..reader.u8()?)
             .map(|_| Some((reader.text()?, Duration::from_nanos(reader.u64()?))))
             .collect::<Option<_>>()?;
-        Some(Self { end, oom_killed, last_signal, timings, left: decode_texts(reader)? })
+        let (warnings, left) = (decode_texts(reader)?, decode_texts(reader)?);
+        Some(Self { end, oom_killed, last_signal, timings, warnings, left })
     }
 }
 

@@ -54,6 +54,9 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     if context.debug {
         show_timings(timings.iter().chain(&status.timings));
     }
+    for warning in &status.warnings {
+        output::aside(warning);
+    }
     for left in &status.left {
         output::aside(&format!("left behind: {left}"));
     }

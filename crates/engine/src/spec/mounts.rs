@@ -127,12 +127,10 @@ fn system(request: &RunRequest) -> Vec<Mount> {
         false => mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
     }];
     mounts.push(mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]));
-    mounts.push(mount(
-        "/dev/pts",
-        "devpts",
-        "devpts",
-        &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-    ));
+    let terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
+    // Whether a joined user namespace has the group `tty` is not known here, and devpts takes no other then.
+    let known = if matches!(namespaces::user_sharing(request), Sharing::Path(_)) { 5 } else { 6 };
+    mounts.push(mount("/dev/pts", "devpts", "devpts", &terminals[..known]));
     let access = if request.security.privileged { "rw" } else { "ro" };
     mounts.push(match own_user && namespaces.net != Sharing::Private {
         true => mount("/sys", "bind", "/sys", &["rbind", "nosuid", "noexec", "nodev", access]),

@@ -7,6 +7,7 @@ fn ended() -> ExitStatus {
         oom_killed: true,
         last_signal: Some(Received { signal: 15, code: 0, pid: 42, uid: 1000 }),
         timings: vec![("mount proc".to_owned(), std::time::Duration::from_micros(17))],
+        warnings: vec!["the weight is ignored".to_owned()],
         left: vec!["the directory x".to_owned()],
     }
 }
