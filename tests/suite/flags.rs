@@ -197,6 +197,11 @@ fn idmapped_binds_keep_the_owner() {
     }
     let at = |options: &str| format!("{}:/owned:{options}", source.display());
     let script = "stat -c %u:%g /owned/file; touch /owned/made";
+    if Lane::current() == Lane::V2 {
+        // tmpfs can do it since Linux 6.3, and the scratch directory of this lane is one of an older kernel.
+        shell(&skiff, &["-v", &at("idmap")], script).code(125).stderr_has("map the owners of");
+        return;
+    }
     assert_eq!(inside(&skiff, &["-v", &at("idmap")], script), "0:0");
     let made = std::os::unix::fs::MetadataExt::uid(&fs::metadata(source.join("made")).expect("made inside"));
     assert_eq!(made, 4321, "what root makes in there is the owner's outside");

@@ -150,10 +150,10 @@ fn scheduling() {
 fn personality() {
     requires!(Root);
     let skiff = Skiff::new();
-    let text = inside(&skiff, "uname -m; cat /proc/self/personality", |config| {
+    let text = inside(&skiff, "cat /proc/self/personality", |config| {
         config["linux"]["personality"] = json!({"domain": "LINUX32"});
     });
-    assert!(!text.contains("x86_64") && text.ends_with("00000008"), "{text}");
+    assert_eq!(text, "00000008");
 }
 
 #[test]
@@ -235,13 +235,18 @@ fn idmapped_mounts() {
     let source = skiff.scratch().join("owned");
     fs::create_dir_all(&source).expect("a directory");
     std::os::unix::fs::chown(&source, Some(1234), Some(1235)).expect("an owner");
-    let text = inside(&skiff, "stat -c %u:%g /m", |config| {
+    let output = run(&skiff, "stat -c %u:%g /m", |config| {
         let ids = |from: u32, to: u32| json!([{"containerID": from, "hostID": to, "size": 1}]);
         let mount = json!({"destination": "/m", "type": "bind", "source": source, "options": ["rbind"],
             "uidMappings": ids(1234, 0), "gidMappings": ids(1235, 7)});
         push(config, "/mounts", mount);
     });
-    assert_eq!(text, "0:7");
+    match Lane::current() {
+        Lane::V1Hybrid => assert_eq!(output.success().text(), "0:7"),
+        // tmpfs can do it since Linux 6.3, and the scratch directory of the other lane is one of an older kernel:
+        // the start fails, as a mount without its map would show the wrong owners.
+        Lane::V2 => drop(output.code(125).stderr_has("map the owners of")),
+    }
 }
 
 #[test]
