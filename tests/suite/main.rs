@@ -12,6 +12,7 @@ mod oci;
 mod process;
 mod run;
 mod seccomp;
+mod security;
 mod seed;
 mod terminal;
 mod tools;
