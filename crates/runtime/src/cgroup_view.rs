@@ -7,13 +7,13 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use skiff_cgroup::Layout;
+use skiff_cgroup::{Cgroup, CgroupPath, Layout, Resources};
 use skiff_sys::mount::{self, Change};
 
 use crate::LaunchError;
 use crate::error::c_string;
 use crate::mounts::{MountPlan, NO_PROGRAMS};
-use crate::source::{Expected, Source};
+use crate::source::Source;
 use crate::step::{Mount, Place, Step};
 
 /// Where the container's cgroups are on the host.
@@ -29,10 +29,13 @@ pub enum CgroupView {
 }
 
 impl CgroupView {
-    /// The view of the cgroup at `path` below the root of each hierarchy of `layout`.
-    pub fn of(layout: &Layout, path: &str) -> Self {
-        let mounted: Vec<_> =
-            layout.hierarchies().iter().filter_map(|hierarchy| hierarchy.mount_point()).collect();
+    /// The view of the cgroup at `path` of `layout`, which will be made with `resources`.
+    pub fn of(layout: &Layout, path: &CgroupPath, resources: &Resources) -> Self {
+        let path = path.as_str();
+        let mounted: Vec<_> = Cgroup::hierarchies(layout, resources)
+            .into_iter()
+            .filter_map(|hierarchy| hierarchy.mount_point())
+            .collect();
         if layout.kind() == skiff_cgroup::Kind::V2 {
             return mounted.first().map_or(Self::None, |point| Self::Unified(point.join(path)));
         }
@@ -90,9 +93,7 @@ impl CgroupView {
 }
 
 fn add(plan: &mut MountPlan, dir: &Path, target: CString, attributes: Change) {
-    let mut source = Source::bind(dir.to_owned(), attributes);
-    source.expected = Expected::CgroupIfThere;
-    let what = plan.source(source);
+    let what = plan.source(Source::bind(dir.to_owned(), attributes));
     plan.steps.push(Step::Mount(Mount { what, target, place: Place::Reserved }));
 }
 

@@ -41,7 +41,7 @@ pub struct Child<'p> {
     /// The compiled filter.
     pub filter: Option<&'p Filter>,
     /// The detached trees, by the index that steps use.
-    pub trees: &'p [Option<Tree>],
+    pub trees: &'p [Tree],
     /// The namespaces to join, by the index that steps use.
     pub joined: &'p [OwnedFd],
     /// The files through which it puts itself into its v1 cgroups.

@@ -83,7 +83,7 @@ struct Launch {
 #[derive(Debug, Default)]
 struct Opened {
     rootfs: Option<OwnedFd>,
-    trees: Vec<Option<Tree>>,
+    trees: Vec<Tree>,
     joined: Vec<OwnedFd>,
     cgroup_files: Vec<OwnedFd>,
     init: Option<init::Binary>,
@@ -123,7 +123,7 @@ impl Launch {
         step("launch.sources")?;
         let own_users = plan.namespaces.is_host(Kind::User);
         opened.rootfs = match std::mem::replace(&mut plan.rootfs, Rootfs::Joined) {
-            Rootfs::Dir(path) => crate::source::Source::root(path).open(None)?.map(|tree| tree.mount),
+            Rootfs::Dir(path) => Some(crate::source::Source::root(path).open(None)?.mount),
             Rootfs::Mount(mount) => Some(mount),
             Rootfs::Overlay(overlay) if own_users => Some(overlay.mount_detached()?),
             other => {
@@ -426,7 +426,6 @@ impl Init {
 /// Maps the owners of the sources that ask for it.
 fn map_owners(plan: &LaunchPlan, opened: &Opened, users: Option<&OwnedFd>) -> Result<(), LaunchError> {
     for (source, tree) in plan.sources.iter().zip(&opened.trees) {
-        let Some(tree) = tree else { continue };
         let doing = || format!("map the owners of {}", source.what.shown().display());
         match &source.owners {
             Owners::AsOnDisk => {}

@@ -156,8 +156,9 @@ impl StepList<'_> {
         self.beginning(&mut plan.steps);
         let own_mounts = self.namespaces.is_new(Kind::Mount);
         if own_mounts {
-            let view =
-                cgroup.map_or(CgroupView::None, |(layout, path, _)| CgroupView::of(layout, path.as_str()));
+            let view = cgroup.map_or(CgroupView::None, |(layout, path, resources)| {
+                CgroupView::of(layout, path, resources)
+            });
             self.filesystem(&mut plan, bundle, rootfs, &view)?;
         } else if !matches!(rootfs, Rootfs::Joined) {
             return Err(LaunchError::spec(

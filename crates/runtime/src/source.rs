@@ -76,8 +76,6 @@ pub enum Expected {
     Anything,
     /// A device node of this type and number (R6).
     Device(FileType, u64),
-    /// A directory of the container's cgroup; the group has no part in some hierarchies.
-    CgroupIfThere,
 }
 
 /// A source that has been opened.
@@ -111,11 +109,9 @@ impl Source {
     /// Makes the detached tree and gives it its attributes; `rootfs` is for [`What::CopyUp`]. Its owners
     /// are mapped later, when the maps are known.
     ///
-    /// `None` for a part of the cgroup that isn't there.
-    ///
     /// # Errors
     /// [`LaunchError::Source`] with the path.
-    pub fn open(&self, rootfs: Option<BorrowedFd<'_>>) -> Result<Option<Tree>, LaunchError> {
+    pub fn open(&self, rootfs: Option<BorrowedFd<'_>>) -> Result<Tree, LaunchError> {
         let error = |doing: &str| LaunchError::host(format!("{doing} {}", self.what.shown().display()));
         let mount = match &self.what {
             What::Path(path) => {
@@ -123,11 +119,8 @@ impl Source {
                 if self.depth == Depth::Recursive {
                     flags |= OpenTreeFlags::AT_RECURSIVE;
                 }
-                match open_tree(CWD, path, flags) {
-                    Err(Errno::NOENT) if self.expected == Expected::CgroupIfThere => return Ok(None),
-                    Err(source) => return Err(LaunchError::Source { path: path.clone(), source }),
-                    Ok(mount) => mount,
-                }
+                open_tree(CWD, path, flags)
+                    .map_err(|source| LaunchError::Source { path: path.clone(), source })?
             }
             What::CopyUp { below, parameters } => crate::copy_up::filled_tmpfs(rootfs, below, parameters)
                 .map_err(LaunchError::host(format!("copy {} into a tmpfs", below.to_string_lossy())))?,
@@ -140,7 +133,7 @@ impl Source {
             return Err(error("use the device")(Errno::NXIO));
         }
         self.set_attributes(mount.as_fd()).map_err(error("set the mount options of"))?;
-        Ok(Some(Tree { mount, kind }))
+        Ok(Tree { mount, kind })
     }
 
     /// One call where one is enough: the propagation goes along with the attributes of the same depth.

@@ -26,7 +26,7 @@ struct Page {
     begun: [AtomicU64; TIMED_STEPS],
 }
 
-/// A mapping of one shared [`Page`].
+/// A mapping of one page that is shared with a child.
 #[derive(Debug)]
 pub struct Report {
     page: NonNull<Page>,

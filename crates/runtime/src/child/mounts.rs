@@ -54,8 +54,7 @@ impl Child<'_> {
     pub(super) fn mount(&mut self, mount: &Mount) -> Result<(), Errno> {
         match &mount.what {
             What::Tree(index, _) => {
-                // A part of the cgroup that the group doesn't have.
-                let Some(tree) = self.trees.get(*index).ok_or(Errno::BADF)? else { return Ok(()) };
+                let tree = self.trees.get(*index).ok_or(Errno::BADF)?;
                 let root = self.root()?;
                 let target = if tree.kind == FileType::Directory {
                     directory(root, &mount.target, mount.place)?
