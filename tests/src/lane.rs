@@ -65,6 +65,8 @@ pub enum Capability {
     UserNamespaces,
     /// Time namespaces.
     TimeNamespaces,
+    /// Idmapped mounts of the file system that holds the scratch directory.
+    IdmappedMounts,
     /// seccomp filters, with `USER_NOTIF`.
     Seccomp,
     /// Loop devices, for a block device of the test's own.
@@ -103,6 +105,11 @@ const PROMISES: &[(Capability, Promise, Promise)] = &[
     (Capability::Overlay, Has, Has),
     (Capability::UserNamespaces, Has, Has),
     (Capability::TimeNamespaces, Has, Lacks("User-Mode Linux has no time namespaces (CONFIG_TIME_NS)")),
+    (
+        Capability::IdmappedMounts,
+        Has,
+        Lacks("User-Mode Linux's 6.1 can't idmap a tmpfs, which its scratch directories are (Linux 6.3)"),
+    ),
     (Capability::Seccomp, Has, Has),
     (Capability::LoopDevices, Has, Has),
     (Capability::TwoCpus, Has, Lacks("User-Mode Linux has one processor")),
@@ -168,6 +175,8 @@ fn is_there(capability: Capability) -> bool {
         Capability::Overlay => read("/proc/filesystems").contains("\toverlay\n"),
         Capability::UserNamespaces => Path::new("/proc/self/ns/user").exists(),
         Capability::TimeNamespaces => Path::new("/proc/self/ns/time").exists(),
+        // Linux 5.12, for the disk's ext4; the promise of the lane that has it.
+        Capability::IdmappedMounts => Lane::current() == Lane::V1Hybrid,
         Capability::Seccomp => read("/proc/sys/kernel/seccomp/actions_avail").contains("user_notif"),
         Capability::LoopDevices => Path::new("/dev/loop-control").exists(),
         Capability::TwoCpus => std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() >= 2),
