@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rustix::fs::AtFlags;
 use skiff_cgroup::{Cgroup, CgroupPath, Layout};
 use skiff_monitor::ExitRecord;
-use skiff_store::{Container, ContainerId, Directory, Store};
+use skiff_store::{Container, ContainerId, Directory, Patience, Store};
 use skiff_sys::Errno;
 
 use crate::EngineError;
@@ -28,6 +28,7 @@ pub struct Roots {
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) store: Store,
+    unswept: Vec<EngineError>,
 }
 
 /// A container, as a list shows it.
@@ -56,9 +57,14 @@ impl Engine {
     /// # Errors
     /// When the directories can't be made, or belong to others too.
     pub fn open(roots: &Roots) -> Result<Self, EngineError> {
-        let engine = Self { store: Store::open(&roots.root, &roots.state)? };
+        let mut engine = Self { store: Store::open(&roots.root, &roots.state)?, unswept: Vec::new() };
         engine.sweep()?;
         Ok(engine)
+    }
+
+    /// Hands over why [`Engine::open`] could not finish what crashes have left behind, an error for each.
+    pub fn take_unswept(&mut self) -> Vec<EngineError> {
+        std::mem::take(&mut self.unswept)
     }
 
     /// All containers, the newest first.
@@ -92,7 +98,7 @@ impl Engine {
             held = self.wait_for(&id, name)?;
         }
         if let Some(container) = held {
-            self.discard(container)?;
+            discard(&self.store, container)?;
         }
         Ok(id)
     }
@@ -123,34 +129,37 @@ impl Engine {
 
     /// The container, once its monitor has let go of it; nothing when the monitor has removed it.
     fn wait_for(&self, id: &ContainerId, name: &str) -> Result<Option<Container>, EngineError> {
-        let start = std::time::Instant::now();
-        while start.elapsed() < PATIENCE {
-            let held = self.store.try_hold(id)?;
-            if held.is_some() || !self.store.container_ids()?.contains(id) {
-                return Ok(held);
+        match self.store.hold(id, Patience::For(PATIENCE))? {
+            None if self.store.container_ids()?.contains(id) => {
+                Err(EngineError::Stuck { name: name.to_owned() })
             }
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            held => Ok(held),
         }
-        Err(EngineError::Stuck { name: name.to_owned() })
     }
 
     /// Finishes the removal or the end of containers whose processes of ours are gone, and gives those back their
-    /// names that a reboot took away. Two questions to the kernel for each container that stays.
-    fn sweep(&self) -> Result<(), EngineError> {
+    /// names that a reboot took away. Two questions to the kernel for each container that stays. What can't be
+    /// finished is no reason to refuse another container, and is tried again by the next command (R34).
+    fn sweep(&mut self) -> Result<(), EngineError> {
         for id in self.store.container_ids()? {
-            if exists(self.store.root(), &id, record::EXIT)? {
-                if !exists(self.store.state(), &id, "")? {
-                    self.revive(&id)?;
-                }
-                continue;
-            }
-            let Some(container) = self.store.try_hold(&id)? else { continue };
-            // It may have ended properly between the look and the lock.
-            if record::read_exit(&self.store.view(&id)?)?.is_none() {
-                self.discard(container)?;
-            }
+            let swept = self.sweep_one(&id);
+            self.unswept.extend(swept.err());
         }
-        Ok(self.store.empty_trash()?)
+        let emptied = self.store.empty_trash();
+        self.unswept.extend(emptied.err().map(EngineError::from));
+        Ok(())
+    }
+
+    fn sweep_one(&self, id: &ContainerId) -> Result<(), EngineError> {
+        if exists(self.store.root(), id, record::EXIT)? {
+            return if exists(self.store.state(), id, "")? { Ok(()) } else { self.revive(id) };
+        }
+        let Some(container) = self.store.try_hold(id)? else { return Ok(()) };
+        // It may have ended properly between the look and the lock.
+        match record::read_exit(&self.store.view(id)?)? {
+            Some(_) => Ok(()),
+            None => discard(&self.store, container),
+        }
     }
 
     /// Makes what died with the boot of a container that had ended before: its state, and its name.
@@ -163,24 +172,22 @@ impl Engine {
             Err(error) => Err(error.into()),
         }
     }
+}
 
-    /// Removes all of a container that nobody else holds: processes, cgroup, directories, name.
-    pub(crate) fn discard(&self, container: Container) -> Result<(), EngineError> {
-        let record = record::read_state(&self.store.view(container.id())?)?;
-        if let Some(cgroup) = existing_cgroup(container.id(), record.as_ref())? {
-            cgroup.kill()?;
-            cgroup.remove()?;
-        }
-        let id = container.id();
-        // A container that was left behind before its record was written may have a name all the same.
-        let name = match record {
-            Some(record) => Some(record.name),
-            None => {
-                self.store.container_names()?.into_iter().find(|(_, owner)| owner == id).map(|(name, _)| name)
-            }
-        };
-        Ok(self.store.remove_container(container, name.as_deref())?)
+/// Removes all of a container that nobody else holds: processes, cgroup, directories, name.
+pub(crate) fn discard(store: &Store, container: Container) -> Result<(), EngineError> {
+    let record = record::read_state(&store.view(container.id())?)?;
+    if let Some(cgroup) = existing_cgroup(container.id(), record.as_ref())? {
+        cgroup.kill()?;
+        cgroup.remove()?;
     }
+    let id = container.id();
+    // A container that was left behind before its record was written may have a name all the same.
+    let name = match record {
+        Some(record) => Some(record.name),
+        None => store.container_names()?.into_iter().find(|(_, owner)| owner == id).map(|(name, _)| name),
+    };
+    Ok(store.remove_container(container, name.as_deref())?)
 }
 
 /// Whether the container has the file `name` in `place`, or with an empty name, its directory.

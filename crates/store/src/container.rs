@@ -160,6 +160,15 @@ impl Store {
     /// # Errors
     /// [`Error::File`]
     pub fn try_hold(&self, id: &ContainerId) -> Result<Option<Container>, Error> {
+        self.hold(id, Patience::Never)
+    }
+
+    /// Takes the lock of a container that exists; nothing when patience ends before it is free, or the container
+    /// before that.
+    ///
+    /// # Errors
+    /// [`Error::File`]
+    pub fn hold(&self, id: &ContainerId, patience: Patience) -> Result<Option<Container>, Error> {
         let path = format!("{CONTAINERS}/{id}");
         let view = self.view(id)?;
         if view.data.is_none() && view.state.is_none() {
@@ -170,7 +179,7 @@ impl Store {
             Some(state) => state,
             None => self.state().subdirectory(CONTAINERS)?.subdirectory(id.as_str())?,
         };
-        let lock = match Lock::acquire(&state, LOCK, Kind::Exclusive, Patience::Never) {
+        let lock = match Lock::acquire(&state, LOCK, Kind::Exclusive, patience) {
             Ok(lock) => lock,
             Err(Error::Locked { .. } | Error::File { source: Errno::NOENT, .. }) => return Ok(None),
             Err(error) => return Err(error),
