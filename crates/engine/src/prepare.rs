@@ -15,6 +15,7 @@ use skiff_oci::runtime::Spec;
 use skiff_runtime::{Bundle, InitProcess, LaunchPlan, Options, Rootfs};
 use skiff_store::{Container, Overlay, Store};
 
+use crate::engine::discard;
 use crate::explain::{Search, explain};
 use crate::facts::{self, HostFacts};
 use crate::record::{self, Record};
@@ -115,7 +116,7 @@ impl Engine {
                     program: furnished.program,
                 })
             }
-            Err(cause) => Err(match self.discard(container) {
+            Err(cause) => Err(match discard(&self.store, container) {
                 Ok(()) => cause,
                 Err(left) => EngineError::Undo { cause: Box::new(cause), left: Box::new(left) },
             }),
@@ -297,7 +298,7 @@ impl Prepared {
     /// When something can't be removed; the next command tries it again.
     pub fn discard(self) -> Result<(), EngineError> {
         match self.monitor.custody {
-            Some(Custody { store, container, .. }) => Engine { store }.discard(container),
+            Some(Custody { store, container, .. }) => discard(&store, container),
             None => Ok(()),
         }
     }

@@ -213,13 +213,20 @@ impl Store {
         data_gone.and(state_gone)
     }
 
-    /// Removes what removals left behind.
+    /// Removes what removals left behind. Where the state of a container is still there its removal is going on,
+    /// or is finished by whoever sweeps that container.
     ///
     /// # Errors
     /// [`Error::Remove`] for the first thing that can't be removed now; the others are gone.
     pub fn empty_trash(&self) -> Result<(), Error> {
         let Some(trash) = self.root().existing_subdirectory(TRASH)? else { return Ok(()) };
-        let results: Vec<_> = trash.names()?.iter().map(|name| trash.remove_tree(name)).collect();
+        let mut results = Vec::new();
+        for name in trash.names()? {
+            let id = name.split_once('.').map_or(name.as_str(), |(id, _)| id);
+            if open(self.state(), &format!("{CONTAINERS}/{id}"))?.is_none() {
+                results.push(trash.remove_tree(&name));
+            }
+        }
         results.into_iter().collect()
     }
 

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use skiff_engine::{Engine, Summary};
+use skiff_engine::Summary;
 
-use super::run::{explained, roots};
+use super::run::{engine, explained};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{self, Align, Table, one_line};
@@ -26,7 +26,7 @@ pub struct Args {
 
 /// Prints the table.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
-    let engine = Engine::open(&roots(context)).map_err(explained)?;
+    let engine = engine(context)?;
     let mut containers = engine.containers().map_err(explained)?;
     containers.retain(|container| args.all || container.exit.is_none());
     output::show(&text(&args, &containers, now()))

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use skiff_engine::{Engine, Force};
+use skiff_engine::Force;
 
-use super::run::{explained, roots};
+use super::run::{engine, explained};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output;
@@ -22,7 +22,7 @@ pub struct Args {
 
 /// Removes each of them, and says which; the first error is returned when all were tried.
 pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
-    let engine = Engine::open(&roots(context)).map_err(explained)?;
+    let engine = engine(context)?;
     let force = if args.force { Force::Kill } else { Force::No };
     let mut removed = String::new();
     let mut failures = Vec::new();

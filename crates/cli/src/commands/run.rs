@@ -34,8 +34,8 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
         },
     )?;
     let argv: Vec<String> = context.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let engine = engine(context)?;
     let id_file = cidfile.map(|path| IdFile::create(&path)).transpose()?;
-    let engine = Engine::open(&roots(context)).map_err(explained)?;
     let prepared = match engine.prepare(&request, &argv, signals) {
         Ok(prepared) => prepared,
         Err(error) => return Err(id_file.map_or(Ok(()), IdFile::remove).err().unwrap_or(explained(error))),
@@ -63,9 +63,14 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     Ok(ExitCode::from(status.code()))
 }
 
-/// Where the engine's data is.
-pub(super) fn roots(context: &Context) -> Roots {
-    Roots { root: context.root.clone(), state: context.state.clone() }
+/// The engine whose data is where `context` says.
+pub(super) fn engine(context: &Context) -> Result<Engine, CliError> {
+    let roots = Roots { root: context.root.clone(), state: context.state.clone() };
+    let mut engine = Engine::open(&roots).map_err(explained)?;
+    for error in engine.take_unswept() {
+        output::aside(&format!("left behind by a crash: {}", CliError::from(error).sentence()));
+    }
+    Ok(engine)
 }
 
 /// An error of the engine with its exit code and hint.
