@@ -185,6 +185,8 @@ impl Removal {
         while let Some(entry) = entries.next() {
             let entry = match entry {
                 Ok(entry) => entry,
+                // Somebody else removed the directory meanwhile.
+                Err(Errno::NOENT) => break,
                 Err(errno) => {
                     self.leave(level, errno);
                     pass.kept += 1;

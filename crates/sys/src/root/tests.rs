@@ -228,3 +228,43 @@ fn r02_removal_stops_at_a_mount_and_names_it() {
     assert!(source.join("kept").exists());
     assert!(!jail.root().join("tree/gone").exists());
 }
+
+#[test]
+fn removals_of_one_tree_at_once_all_succeed() {
+    for _round in 0..10 {
+        let jail = Jail::new();
+        for dir in 0..20 {
+            let dir = jail.root().join(format!("tree/{dir}/work/work"));
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join("file"), "").unwrap();
+        }
+        let root = fd(&jail.root());
+        let removals = [(); 4].map(|()| {
+            let root = root.try_clone().unwrap();
+            std::thread::spawn(move || remove_tree(root.as_fd(), c"tree"))
+        });
+        for removal in removals {
+            removal.join().unwrap().unwrap();
+        }
+        assert!(!jail.root().join("tree").exists());
+    }
+}
+
+#[test]
+fn r12_a_device_of_the_tree_is_never_opened() {
+    let jail = Jail::new();
+    // A number that no driver has: to open the node is another error than not to open it.
+    let made = rustix::fs::mknodat(
+        rustix::fs::CWD,
+        jail.root().join("passwd"),
+        FileType::CharacterDevice,
+        Mode::RUSR,
+        rustix::fs::makedev(240, 77),
+    );
+    made.unwrap();
+    let control = open_in_root(jail.fd().as_fd(), c"/passwd", OFlags::RDONLY, Mode::empty());
+    assert_eq!(control.unwrap_err(), Errno::NXIO);
+    assert_eq!(open_regular_in_root(jail.fd().as_fd(), c"/passwd").unwrap_err(), Errno::INVAL);
+    fs::write(jail.root().join("group"), "text").unwrap();
+    assert!(open_regular_in_root(jail.fd().as_fd(), c"/group").is_ok());
+}
