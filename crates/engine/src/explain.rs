@@ -9,7 +9,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
-use skiff_sys::root::open_in_root;
+use skiff_sys::root::{open_in_root, open_regular};
 
 /// As much of a program as says what it is.
 const HEADER: usize = 4096;
@@ -124,8 +124,8 @@ impl Image {
     fn find(&self, path: &Path) -> Option<OwnedFd> {
         use std::os::unix::ffi::OsStrExt as _;
         let path = CString::new(path.as_os_str().as_bytes()).ok()?;
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        self.0.iter().find_map(|layer| open_in_root(layer.as_fd(), &path, flags, Mode::empty()).ok())
+        let open = |layer: &OwnedFd| open_in_root(layer.as_fd(), &path, OFlags::PATH, Mode::empty()).ok();
+        self.0.iter().find_map(open)
     }
 
     fn judge(&self, file: &OwnedFd) -> Option<Finding> {
@@ -139,7 +139,8 @@ impl Image {
             return Some(Finding::NotExecutable);
         }
         let mut header = [0_u8; HEADER];
-        let length = rustix::io::pread(file, &mut header, 0).ok()?;
+        // Not before it is known to be a file: a device of the image must stay closed.
+        let length = rustix::io::pread(open_regular(file.as_fd()).ok()?, &mut header, 0).ok()?;
         match kind(header.get(..length)?) {
             Kind::Script(interpreter) if self.find(Path::new(&interpreter)).is_none() => {
                 Some(Finding::NoInterpreter(interpreter))

@@ -3,9 +3,8 @@
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{FileType, Mode, OFlags};
 use skiff_sys::Errno;
-use skiff_sys::root::open_in_root;
+use skiff_sys::root::open_regular_in_root;
 use skiff_sys::users::{FILE_LIMIT, UserError, UserSpec, resolve, resolve_group};
 
 use crate::spec::RequestError;
@@ -65,19 +64,15 @@ fn wrong_user(source: UserError) -> RequestError {
 
 /// A small file of the image; nothing where it has none.
 ///
-/// It is opened non-blocking, because it could be a FIFO, and read only if it is a regular file (R12).
+/// Only a regular file is opened at all: it could be a FIFO, or a device that does something when it is (R12).
 fn read(root: BorrowedFd<'_>, path: &CStr, name: &'static str) -> Result<Vec<u8>, RequestError> {
     let error = |errno| RequestError::ImageFile { name, errno };
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = match open_in_root(root, path, flags, Mode::empty()) {
+    let file = match open_regular_in_root(root, path) {
         Ok(file) => file,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
         Err(errno) => return Err(error(errno)),
     };
     let stat = rustix::fs::fstat(&file).map_err(error)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(error(Errno::INVAL));
-    }
     // One byte more than allowed, so that the parser can say that it is too much.
     let mut text = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0).min(FILE_LIMIT) + 1);
     let mut chunk = [0_u8; 8192];
@@ -95,6 +90,7 @@ fn read(root: BorrowedFd<'_>, path: &CStr, name: &'static str) -> Result<Vec<u8>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{FileType, Mode, OFlags};
     use std::os::fd::AsFd as _;
     use std::path::PathBuf;
 

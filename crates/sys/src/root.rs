@@ -33,6 +33,29 @@ pub fn open_in_root(root: BorrowedFd<'_>, path: &CStr, flags: OFlags, mode: Mode
     open_resolved(root, path, flags, mode, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
 }
 
+/// Opens the regular file at `path` for reading, found as [`open_in_root`] finds it.
+///
+/// # Errors
+/// Those of [`open_in_root`] and [`open_regular`].
+pub fn open_regular_in_root(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
+    open_regular(open_in_root(root, path, OFlags::PATH, Mode::empty())?.as_fd())
+}
+
+/// Opens for reading what the `O_PATH` descriptor `found` stands for, if it is a regular file.
+///
+/// Anything else stays closed: a driver starts to act when its device is opened, and whoever made the tree
+/// has chosen which driver that is (R12).
+///
+/// # Errors
+/// `EINVAL` for what is no regular file, and those of `open(2)`.
+pub fn open_regular(found: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    if FileType::from_raw_mode(rustix::fs::fstat(found)?.st_mode) != FileType::RegularFile {
+        return Err(Errno::INVAL);
+    }
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open(descriptor_path(found), flags, Mode::empty())
+}
+
 /// `openat2` with close-on-exec, tried again while the kernel can't tell whether `..` left the root.
 fn open_resolved(
     at: BorrowedFd<'_>,

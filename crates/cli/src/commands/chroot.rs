@@ -9,10 +9,10 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Gid, Uid};
 use skiff_sys::Errno;
-use skiff_sys::root::open_in_root;
+use skiff_sys::root::open_regular_in_root;
 use skiff_sys::users::{self, FILE_LIMIT, NameOrId, UserError};
 
 use crate::commands::program;
@@ -116,16 +116,12 @@ impl Accounts {
 /// A regular file below `root`, at most [`FILE_LIMIT`] and one byte of it; empty where there is none.
 fn read_in_root(root: BorrowedFd<'_>, path: &CStr) -> Result<Vec<u8>, CliError> {
     let doing = || format!("read {} of the new root", path.to_string_lossy());
-    // Non-blocking: the file may be a FIFO that nobody writes to.
-    let file =
-        match open_in_root(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty()) {
-            Ok(file) => file,
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
-            Err(error) => return Err(error).doing(doing()),
-        };
-    if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) != FileType::RegularFile {
-        return Err(CliError::message("it is not a regular file").doing(doing()));
-    }
+    let file = match open_regular_in_root(root, path) {
+        Ok(file) => file,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
+        Err(Errno::INVAL) => return Err(CliError::message("it is not a regular file").doing(doing())),
+        Err(error) => return Err(error).doing(doing()),
+    };
     let limit = u64::try_from(FILE_LIMIT).unwrap_or(u64::MAX).saturating_add(1);
     let mut text = Vec::new();
     std::fs::File::from(file).take(limit).read_to_end(&mut text).doing(doing())?;
