@@ -112,7 +112,9 @@ impl Verdict {
     /// One sentence that starts with the program's name, and no panic. A program that couldn't be executed has
     /// the exit code 126.
     fn is_one_clear_error(&mut self, output: &Output, case: &str) {
-        let errors = output.stderr().lines().filter(|line| line.starts_with("skiff: ")).count();
+        // That something stays behind for the next command is told beside the error.
+        let said = output.stderr().lines().filter(|line| line.starts_with("skiff: "));
+        let errors = said.filter(|line| !line.starts_with("skiff: left behind")).count();
         let code = output.status.code();
         if !matches!(code, Some(125 | 126)) || errors != 1 || output.stderr().contains("panicked") {
             self.problems.push(format!(
@@ -224,4 +226,19 @@ fn after_the_next_command(skiff: &Skiff, case: &str, verdict: &mut Verdict) {
         verdict.problems.push(format!("{case}: the sweeping run fails: {}", next.stderr().trim()));
     }
     verdict.as_never_started(skiff, case);
+}
+
+#[test]
+fn what_cannot_be_swept_stops_no_other_command() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    skiff.run(["ps"]).success();
+    let crashed = skiff.state().join("containers").join("a".repeat(64));
+    fs::create_dir_all(&crashed).expect("what a crash left");
+    let other = run(&skiff).env("SKIFF_FAIL", "store.remove-state=err:EBUSY").output();
+    // Its own directory can't be removed either, which is said and is no failure of the program.
+    assert!(other.success().stderr().contains("left behind by a crash"), "the message");
+    assert!(crashed.exists());
+    skiff.run(["ps"]).success().stderr_is("");
+    assert!(!crashed.exists());
 }
