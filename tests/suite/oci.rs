@@ -424,6 +424,42 @@ fn a_hook_that_fails_stops_the_start() {
 }
 
 #[test]
+fn a_hook_that_writes_without_end_or_runs_in_the_container_is_ended_in_time() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let noisy = run(&skiff, "echo never", |config| {
+        config["hooks"] = json!({"createRuntime": [{"path": "/usr/bin/yes", "timeout": 1}]});
+    });
+    noisy.code(125).stderr_has("within 1 s");
+    // The process that runs there is a child of the one that is waited for: both must go.
+    let inside = run(&skiff, "echo never", |config| {
+        config["hooks"] = json!({"startContainer": [
+            {"path": "/bin/sh", "args": ["sh", "-c", "sleep 1000"], "timeout": 1}
+        ]});
+        config["linux"]["namespaces"].as_array_mut().expect("a list").retain(|one| one["type"] != "pid");
+    });
+    inside.code(125).stderr_has("within 1 s");
+}
+
+#[test]
+fn a_state_that_no_pipe_holds_reaches_a_hook_that_reads_late() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let log = skiff.scratch().join("state");
+    let output = run(&skiff, "echo main", |config| {
+        config["annotations"] = json!({"large": "x".repeat(200_000)});
+        let script = format!("sleep 0.1; wc -c > {}", log.display());
+        config["hooks"] = json!({
+            "createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script], "timeout": 10}],
+            "poststart": [{"path": "/bin/true"}],
+        });
+    });
+    output.success().stdout_is("main\n");
+    let read: usize = fs::read_to_string(&log).expect("the log").trim().parse().expect("a number");
+    assert!(read > 200_000, "{read}");
+}
+
+#[test]
 fn the_terminal_goes_to_the_console_socket() {
     requires!(Root);
     let skiff = Skiff::new();

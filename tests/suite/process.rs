@@ -307,6 +307,23 @@ fn a_job_in_the_background_that_nohup_started_survives_a_hangup() {
     assert_eq!(running.wait_exit().code(), Some(4));
 }
 
+#[test]
+fn directories_and_devices_that_the_start_makes_are_open_to_the_programs_user() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let source = skiff.scratch().join("source");
+    std::fs::create_dir(&source).expect("make the directory");
+    let mount = format!("{}:/srv/made/deep", source.display());
+    let script = "stat -c '%a %n' /srv/made /srv/work /dev/null; cd /srv/made/deep && pwd";
+    let arguments =
+        ["run", "--rm", "-u", "1000", "-v", &mount, "-w", "/srv/work", "host", "sh", "-c", script];
+    for umask in ["umask 0777", "umask 0"] {
+        let wrapper = ["sh", "-c", &format!(r#"{umask}; exec "$@""#), "sh"];
+        let output = skiff.command(arguments).wrapped(wrapper).output().success();
+        output.stdout_is("755 /srv/made\n755 /srv/work\n666 /dev/null\n/srv/made/deep\n");
+    }
+}
+
 /// What a program in a container can see of the process that it is, and of who started it.
 const PROBE: &str = r#"
 exec >/probe/$1 2>&1
