@@ -96,7 +96,7 @@ fn r12_a_hostile_passwd_is_no_way_to_the_hosts_files_and_no_way_to_hang() {
     fs::write(&passwd, "evil:x:0:0::/:/bin/sh\n").unwrap();
     type Change<'c> = &'c dyn Fn(&Path);
     let line = "evil:x:0:0::/:/bin/sh\n";
-    let cases: [(&str, Change<'_>); 7] = [
+    let cases: [(&str, Change<'_>); 8] = [
         ("absolute", &|rootfs| relink(rootfs, "etc/passwd", passwd.to_str().unwrap())),
         ("dots", &|rootfs| relink(rootfs, "etc/passwd", &format!("../../../../../..{}", passwd.display()))),
         ("magic", &|rootfs| relink(rootfs, "etc/passwd", &format!("/proc/self/root{}", passwd.display()))),
@@ -109,12 +109,20 @@ fn r12_a_hostile_passwd_is_no_way_to_the_hosts_files_and_no_way_to_hang() {
             fs::remove_file(rootfs.join("etc/passwd")).unwrap();
             mknodat(CWD, rootfs.join("etc/passwd"), FileType::Fifo, Mode::from(0o666), 0).unwrap();
         }),
+        // A number that no driver has: to open it would be another error.
+        ("device", &|rootfs| {
+            fs::remove_file(rootfs.join("etc/passwd")).unwrap();
+            let number = rustix::fs::makedev(240, 77);
+            mknodat(CWD, rootfs.join("etc/passwd"), FileType::CharacterDevice, Mode::from(0o666), number)
+                .unwrap();
+        }),
         ("huge", &|rootfs| fs::write(rootfs.join("etc/passwd"), line.repeat(100_000)).unwrap()),
     ];
     for (name, change) in cases {
         hostile_image(&skiff, name, &[], change);
         let run = skiff.command(["run", "--rm", "-u", "evil", name, "id", "-u"]);
-        refused(run.time_limit(Duration::from_secs(20)).output());
+        let output = refused(run.time_limit(Duration::from_secs(20)).output());
+        assert!(!output.stderr().contains("o such device"), "{output}");
     }
 }
 

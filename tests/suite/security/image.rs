@@ -144,7 +144,12 @@ fn r25_text_of_an_image_cannot_steer_the_terminal() {
     ] {
         let output = skiff.run(words);
         assert!(is_plain(output.stderr()), "{words:?}: {:?}", output.stderr());
-        let (_, shown) = skiff.command(words).pty(200, 50).wait();
+        // The terminal stays until what was shown has been read.
+        let hold = ["sh", "-c", "\"$@\"; echo shown; read x", "sh"];
+        let mut terminal = skiff.command(words).wrapped(hold).pty(200, 50);
+        let shown = terminal.expect("shown\r\n");
+        terminal.send("\n");
+        terminal.wait();
         let shown = shown.replace("\u{1b}[0m", "").replace("\u{1b}[", "<").to_owned();
         assert!(
             !shown.contains('\u{7}') && !shown.contains("\u{1b}]") && !shown.contains('\u{9b}'),

@@ -106,27 +106,35 @@ fn r08_an_image_that_starts_the_engine_itself_gets_it_read_only() {
         fs::write(rootfs.join("evil"), "#!/proc/self/exe nsenter\n").unwrap();
         fs::set_permissions(rootfs.join("evil"), fs::Permissions::from_mode(0o755)).unwrap();
     });
-    for flags in [["run", "--rm"].as_slice(), &["run", "--rm", "--pid=host"], &["run", "--rm", "--init"]] {
-        let words = flags.iter().chain(&["evil", "/evil"]);
-        let running = by(&victim, skiff.command(words)).spawn();
+    let attack = |command: Command| {
+        let running = by(&victim, command).spawn();
+        // A process in another mount namespace that runs our binary, by its name there.
         let inside = soon().until(|| {
-            let processes = family(running.pid());
-            // The container's are those in another mount namespace, once they run our binary by its name there.
-            processes
-                .into_iter()
-                .find(|pid| is_inside(*pid) && is_program(*pid, &victim) && was_started_there(*pid))
+            let is_it = |pid: &Pid| is_inside(*pid) && is_program(*pid, &victim) && was_started_there(*pid);
+            family(running.pid()).into_iter().find(is_it)
         });
-        if let Some(pid) = inside {
-            let held = program_of(pid);
-            kill_process(pid, Signal::KILL).unwrap();
-            running.finish().code(137);
-            assert_eq!(overwrite(&held), Err(std::io::ErrorKind::ReadOnlyFilesystem), "{flags:?}");
-        } else {
-            let output = running.finish();
-            panic!("{flags:?}: the attack didn't get as far as it should: {output}");
-        }
+        let Some(pid) = inside else {
+            panic!("the attack didn't get as far as it should: {}", running.finish());
+        };
+        let held = program_of(pid);
+        kill_process(pid, Signal::KILL).unwrap();
+        (running.finish(), held)
+    };
+    for flags in [["run", "--rm"].as_slice(), &["run", "--rm", "--pid=host"], &["run", "--rm", "--init"]] {
+        let (output, held) = attack(skiff.command(flags).args(["evil", "/evil"]));
+        output.code(137);
+        assert_eq!(overwrite(&held), Err(std::io::ErrorKind::ReadOnlyFilesystem), "{flags:?}");
         assert!(fs::read(&victim).unwrap() == before, "{flags:?}: the binary has changed");
     }
+    // And the same of one who enters.
+    let mut container =
+        skiff.command(["run", "--rm", "-i", "evil", "sh", "-c", "echo up; read x; true"]).spawn();
+    container.stdout_until("up\n");
+    let init = init_of(container.pid()).as_raw_nonzero().to_string();
+    let (_, held) = attack(skiff.command(["nsenter", "--target", &init, "--mount", "--pid", "/evil"]));
+    assert_eq!(overwrite(&held), Err(std::io::ErrorKind::ReadOnlyFilesystem));
+    container.finish().success();
+    assert!(fs::read(&victim).unwrap() == before, "the binary has changed");
 }
 
 fn is_inside(pid: Pid) -> bool {
