@@ -79,8 +79,14 @@ impl Waiting {
     }
 
     /// Waits for the end of the program and ends the same way: with its exit code, or by the same signal, so that
-    /// whoever waits for this process sees no difference. Stops and continues with it as well.
+    /// whoever waits for this process sees no difference.
     pub fn mirror(self) -> Result<ExitCode, CliError> {
+        // SIGINT and SIGTERM stay blocked: one that came meanwhile was meant for the program, which has dealt with it.
+        ended(self.wait()?)
+    }
+
+    /// Waits for the end of the program. Stops and continues with it.
+    pub fn wait(self) -> Result<WaitStatus, CliError> {
         loop {
             let options = WaitOptions::UNTRACED;
             let status = match rustix::process::waitpid(Some(self.child), options) {
@@ -93,8 +99,7 @@ impl Waiting {
                 rustix::process::kill_process(self.child, Signal::CONT)?;
                 continue;
             }
-            // SIGINT and SIGTERM stay blocked: one that came meanwhile was meant for the program, which has dealt with it.
-            return ended(status);
+            return Ok(status);
         }
     }
 }

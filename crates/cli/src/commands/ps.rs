@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use skiff_engine::Summary;
 
 use super::run::{engine, explained};
+use crate::commands::units;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{self, Align, Table, one_line};
@@ -32,6 +33,9 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     output::show(&text(&args, &containers, now()))
 }
 
+/// Records count in nanoseconds.
+const SECOND: u64 = 1_000_000_000;
+
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
@@ -54,7 +58,7 @@ fn text(args: &Args, containers: &[Summary], now: u64) -> String {
             id(container),
             one_line(record.image.as_bytes()),
             format!("\"{}\"", if args.no_trunc { command } else { shortened(&command) }),
-            format!("{} ago", ago(now.saturating_sub(record.created_at))),
+            format!("{} ago", units::span(now.saturating_sub(record.created_at) / SECOND)),
             status(container, now),
             record.name.clone(),
         ]);
@@ -69,56 +73,17 @@ fn shortened(text: &str) -> String {
 
 fn status(container: &Summary, now: u64) -> String {
     match &container.exit {
-        None => format!("Up {}", ago(now.saturating_sub(container.record.created_at))),
+        None => format!("Up {}", units::span(now.saturating_sub(container.record.created_at) / SECOND)),
         Some(exit) => {
             let code = exit.exit_code.map_or_else(|| "?".to_owned(), |code| code.to_string());
-            format!("Exited ({code}) {} ago", ago(now.saturating_sub(exit.finished_at)))
+            format!("Exited ({code}) {} ago", units::span(now.saturating_sub(exit.finished_at) / SECOND))
         }
-    }
-}
-
-/// Docker's words for a time span: `HumanDuration` of go-units.
-fn ago(nanoseconds: u64) -> String {
-    let seconds = nanoseconds / 1_000_000_000;
-    match (seconds, seconds / 60, (seconds + 1800) / 3600) {
-        (0, ..) => "Less than a second".to_owned(),
-        (1, ..) => "1 second".to_owned(),
-        (2..60, ..) => format!("{seconds} seconds"),
-        (_, 1, _) => "About a minute".to_owned(),
-        (_, minutes @ 2..60, _) => format!("{minutes} minutes"),
-        (_, _, 1) => "About an hour".to_owned(),
-        (_, _, hours @ 2..48) => format!("{hours} hours"),
-        (_, _, hours @ 48..336) => format!("{} days", hours / 24),
-        (_, _, hours @ 336..1440) => format!("{} weeks", hours / 24 / 7),
-        (_, _, hours @ 1440..17520) => format!("{} months", hours / 24 / 30),
-        (_, _, hours) => format!("{} years", hours / 24 / 365),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn spans_are_in_dockers_words() {
-        const SECOND: u64 = 1_000_000_000;
-        for (seconds, words) in [
-            (0, "Less than a second"),
-            (1, "1 second"),
-            (59, "59 seconds"),
-            (60, "About a minute"),
-            (119, "About a minute"),
-            (120, "2 minutes"),
-            (3600, "About an hour"),
-            (7200, "2 hours"),
-            (3 * 86_400, "3 days"),
-            (15 * 86_400, "2 weeks"),
-            (100 * 86_400, "3 months"),
-            (800 * 86_400, "2 years"),
-        ] {
-            assert_eq!(ago(seconds * SECOND), words, "{seconds}");
-        }
-    }
 
     #[test]
     fn commands_are_cut_at_twenty_characters() {

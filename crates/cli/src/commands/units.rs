@@ -30,9 +30,14 @@ pub fn size(bytes: u64) -> String {
 
 /// How long ago `then` was: `About an hour ago`, `3 weeks ago`.
 pub fn ago(then: Timestamp, now: Timestamp) -> String {
-    let seconds = now.as_second().saturating_sub(then.as_second()).max(0);
-    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
-    let text = match (seconds, minutes, hours) {
+    let seconds = now.as_second().saturating_sub(then.as_second());
+    format!("{} ago", span(u64::try_from(seconds).unwrap_or(0)))
+}
+
+/// A time span: `HumanDuration` of go-units.
+pub fn span(seconds: u64) -> String {
+    let (minutes, hours) = (seconds / 60, seconds.saturating_add(1800) / 3600);
+    match (seconds, minutes, hours) {
         (0, ..) => "Less than a second".to_owned(),
         (1, ..) => "1 second".to_owned(),
         (2..60, ..) => format!("{seconds} seconds"),
@@ -44,8 +49,7 @@ pub fn ago(then: Timestamp, now: Timestamp) -> String {
         (_, _, 336..1440) => format!("{} weeks", hours / 24 / 7),
         (_, _, 1440..17_520) => format!("{} months", hours / 24 / 30),
         _ => format!("{} years", hours / 24 / 365),
-    };
-    format!("{text} ago")
+    }
 }
 
 #[cfg(test)]

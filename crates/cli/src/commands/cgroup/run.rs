@@ -4,15 +4,14 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid};
+use rustix::process::{WaitStatus, getpid};
 use skiff_cgroup::{Cgroup, CgroupPath, Layout};
-use skiff_sys::Errno;
 
 use super::explain::Explanation;
 use super::limits::Limits;
 use super::{named, told};
 use crate::commands::program::{self, Family};
-use crate::error::{CliError, Doing as _};
+use crate::error::CliError;
 
 /// What `run` takes.
 #[derive(Debug, clap::Args)]
@@ -52,7 +51,7 @@ pub fn run(args: Args) -> Result<ExitCode, CliError> {
             drop(std::io::stderr().write_all(explanation.text().as_bytes()));
             return Err(program::become_program(&args.program));
         }
-        Ok(Family::Parent(waiting)) => code_of(waiting.child()),
+        Ok(Family::Parent(waiting)) => waiting.wait().map(|status| ExitCode::from(as_shell(status))),
         Err(error) => Err(error),
     };
     // The program may have left others behind it, and a group with processes can't be removed.
@@ -60,23 +59,7 @@ pub fn run(args: Args) -> Result<ExitCode, CliError> {
     code
 }
 
-/// Waits for the program, stopping and continuing with it, and says how it ended as a shell does.
-fn code_of(child: Pid) -> Result<ExitCode, CliError> {
-    loop {
-        let status = match rustix::process::waitpid(Some(child), WaitOptions::UNTRACED) {
-            Ok(Some((_pid, status))) => status,
-            Ok(None) | Err(Errno::INTR) => continue,
-            Err(error) => return Err(error).doing("wait for the program"),
-        };
-        if status.stopped() {
-            rustix::process::kill_process(getpid(), Signal::STOP)?;
-            rustix::process::kill_process(child, Signal::CONT)?;
-            continue;
-        }
-        return Ok(ExitCode::from(as_shell(status)));
-    }
-}
-
+/// How the program ended, as a shell says it.
 fn as_shell(status: WaitStatus) -> u8 {
     let code = status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
