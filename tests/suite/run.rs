@@ -186,7 +186,7 @@ fn bad_input_gets_one_sentence_and_a_hint() {
         (&["host", "/no/such"], 127, "run `/no/such`: no such file in the image", ""),
         (&["host", "/etc/passwd"], 126, "run `/etc/passwd`: it has no execute permission", "chmod +x"),
         (&["host", "/etc"], 126, "run `/etc`: it is a directory", ""),
-        (&["--memory", "64q", "host", "true"], 125, "invalid value '64q' for '--memory", "skiff run --help"),
+        (&["--memory", "64q", "host", "true"], 125, "invalid value `64q` for `--memory`", "skiff run --help"),
         (&["--memory", "1m", "host", "true"], 125, "`--memory` must be at least 6 MiB", ""),
         (&["--cpus", "9999", "host", "true"], 125, "`--cpus` must be between 0.01 and", ""),
         (
@@ -218,7 +218,7 @@ fn bad_input_gets_one_sentence_and_a_hint() {
         (&["--security-opt", "bogus", "host", "true"], 125, "`--security-opt` knows no `bogus`", "--help"),
         (&["--uts=host", "--hostname", "x", "host", "true"], 125, "`--hostname` needs a UTS namespace", ""),
         (&["-d", "host", "true"], 125, "containers in the background can't be made yet", ""),
-        (&["--bogus", "host", "true"], 125, "unexpected argument '--bogus'", "--help"),
+        (&["--bogus", "host", "true"], 125, "unknown flag `--bogus`", "--help"),
     ] {
         let output = skiff.run(["run", "--rm"].iter().chain(words)).code(code);
         let (first, rest) = output.stderr().split_once('\n').unwrap_or((output.stderr(), ""));

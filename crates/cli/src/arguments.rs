@@ -3,11 +3,12 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::ErrorKind;
 use clap::{Args as _, FromArgMatches as _};
 
 use crate::commands::{Entry, GROUPS, find};
 use crate::error::CliError;
+use crate::refusal;
 
 /// Flags that stand before the command.
 #[derive(Debug, clap::Args)]
@@ -100,6 +101,11 @@ pub fn with_help(command: clap::Command) -> clap::Command {
     let help = if taken { help } else { help.short('h') };
     let command = command.disable_help_flag(true).disable_help_subcommand(true).mut_subcommands(with_help);
     let text = command.get_long_about().or(command.get_about()).map(|text| wrapped(&text.to_string()));
+    // As with getopt: the word behind a flag with a value is its value, also if it begins with a dash.
+    let command = command.mut_args(|argument| {
+        let has_value = !argument.is_positional() && argument.get_action().takes_values();
+        if has_value { argument.allow_hyphen_values(true) } else { argument }
+    });
     let command = command.arg(help).help_template("Usage: {usage}\n\n{about}\n\n{all-args}{after-help}\n");
     match text {
         Some(text) => command.about(text).long_about(None),
@@ -181,38 +187,7 @@ fn refused(error: &clap::Error, words: &[OsString]) -> Result<Parsed, CliError> 
         _ => {}
     }
     let entry = words.get(command_position(words)).and_then(|name| name.to_str()).and_then(find);
-    let rendered = error.render().to_string();
-    // The first paragraph is the sentence; the rest are tips and the usage, which get their own form.
-    let sentence = rendered.strip_prefix("error: ").unwrap_or(&rendered);
-    let sentence: Vec<&str> = sentence.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-    let sentence = sentence.join(" ");
-    let mut failure = match entry {
-        Some(entry) => CliError::message(sentence).doing(entry.name).of_command(entry),
-        None => CliError::message(sentence),
-    };
-    failure = failure.with_hint(advice(error, entry));
-    match error.get(ContextKind::Usage) {
-        Some(ContextValue::StyledStr(usage)) => Err(failure.with_note(usage.to_string().trim_end())),
-        _ => Err(failure),
-    }
-}
-
-/// What the user probably meant, else where to look.
-fn advice(error: &clap::Error, entry: Option<&Entry>) -> String {
-    let suggested =
-        [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
-            .iter()
-            .find_map(|kind| match error.get(*kind) {
-                Some(ContextValue::String(text)) => Some(text.clone()),
-                // From the least to the most alike.
-                Some(ContextValue::Strings(texts)) => texts.last().cloned(),
-                _ => None,
-            });
-    match (suggested, entry) {
-        (Some(text), _) => format!("did you mean `{text}`?"),
-        (None, Some(entry)) => format!("`skiff {} --help` lists what it takes", entry.name),
-        (None, None) => "`skiff --help` lists the commands".to_owned(),
-    }
+    Err(refusal::explained(error, entry))
 }
 
 /// The help of `skiff` itself: every command on one screen.

@@ -76,6 +76,12 @@ impl CliError {
         causes.join(": ")
     }
 
+    /// What the user can do about it.
+    #[cfg(test)]
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// The whole text: `skiff: what was being done: why`, the hint, the note.
     fn text(&self, palette: &Palette) -> String {
         let sentence = self.sentence();

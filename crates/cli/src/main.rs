@@ -8,6 +8,7 @@ mod commands;
 mod context;
 mod error;
 mod output;
+mod refusal;
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStrExt;

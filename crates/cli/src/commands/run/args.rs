@@ -40,19 +40,19 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub struct ContainerArgs {
     /// Remove the container when it ends
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+    #[arg(long, action = ArgAction::Set, value_parser = values::truth, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true, value_name = "BOOL")]
     pub rm: bool,
     /// Name of the container
     #[arg(long)]
     pub name: Option<String>,
     /// Keep standard input open
-    #[arg(short, long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+    #[arg(short, long, action = ArgAction::Set, value_parser = values::truth, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true, value_name = "BOOL")]
     pub interactive: bool,
     /// Give the process a terminal
-    #[arg(short, long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+    #[arg(short, long, action = ArgAction::Set, value_parser = values::truth, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true, value_name = "BOOL")]
     pub tty: bool,
     /// Pass signals on to the process; not with `-t`, where keys do that
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+    #[arg(long, action = ArgAction::Set, value_parser = values::truth, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", hide_default_value = true, value_name = "BOOL")]
     pub sig_proxy: bool,
     /// Label: NAME[=VALUE]
     #[arg(short, long, value_parser = values::label)]
@@ -94,13 +94,13 @@ pub struct ProcessArgs {
     #[arg(long, value_name = "PROGRAM")]
     pub entrypoint: Option<String>,
     /// Run a small init as process 1, which forwards signals and reaps
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+    #[arg(long, action = ArgAction::Set, value_parser = values::truth, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true, value_name = "BOOL")]
     pub init: bool,
     /// Limit of setrlimit(2): NAME=SOFT[:HARD]
     #[arg(long, value_parser = values::ulimit, value_name = "LIMIT")]
     pub ulimit: Vec<Ulimit>,
     /// Preference of the OOM killer, -1000 to 1000
-    #[arg(long, allow_negative_numbers = true, value_name = "SCORE")]
+    #[arg(long, value_parser = values::whole::<i32>, value_name = "SCORE")]
     pub oom_score_adj: Option<i32>,
 }
 
@@ -116,7 +116,7 @@ pub struct FileArgs {
     #[arg(long, value_name = "MOUNT")]
     pub tmpfs: Vec<String>,
     /// Make the root filesystem read-only
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+    #[arg(long, action = ArgAction::Set, value_parser = values::truth, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true, value_name = "BOOL")]
     pub read_only: bool,
     /// Size of /dev/shm [64m]
     #[arg(long, value_parser = values::bytes, value_name = "BYTES")]
@@ -153,10 +153,10 @@ pub struct NamespaceArgs {
     #[arg(long, value_parser = |text: &str| values::sharing(text, "time"), value_name = "MODE")]
     pub time: Option<Sharing>,
     /// Move the monotonic clock: seconds, or 1h30m
-    #[arg(long, value_parser = values::offset, allow_hyphen_values = true, value_name = "OFFSET")]
+    #[arg(long, value_parser = values::offset, value_name = "OFFSET")]
     pub monotonic: Option<ClockOffset>,
     /// Move the boot-time clock, and with it the uptime
-    #[arg(long, value_parser = values::offset, allow_hyphen_values = true, value_name = "OFFSET")]
+    #[arg(long, value_parser = values::offset, value_name = "OFFSET")]
     pub boottime: Option<ClockOffset>,
     /// Host name [the id's first twelve digits]
     #[arg(short = 'h', long, value_name = "NAME")]
@@ -175,19 +175,19 @@ pub struct LimitArgs {
     #[arg(long, value_parser = values::cpus, value_name = "NUMBER")]
     pub cpus: Option<u64>,
     /// Weight against other containers [1024]
-    #[arg(short, long, value_name = "WEIGHT")]
+    #[arg(short, long, value_parser = values::whole::<u64>, value_name = "WEIGHT")]
     pub cpu_shares: Option<u64>,
     /// Microseconds of processor in each period; -1 is no limit
-    #[arg(long, allow_negative_numbers = true, value_name = "USEC")]
+    #[arg(long, value_parser = values::whole::<i64>, value_name = "USEC")]
     pub cpu_quota: Option<i64>,
     /// Length of a period [100000]
-    #[arg(long, value_name = "USEC")]
+    #[arg(long, value_parser = values::whole::<u64>, value_name = "USEC")]
     pub cpu_period: Option<u64>,
     /// Real-time microseconds in each period; cgroup v1 only
-    #[arg(long, allow_negative_numbers = true, value_name = "USEC")]
+    #[arg(long, value_parser = values::whole::<i64>, value_name = "USEC")]
     pub cpu_rt_runtime: Option<i64>,
     /// Length of a real-time period; cgroup v1 only
-    #[arg(long, value_name = "USEC")]
+    #[arg(long, value_parser = values::whole::<u64>, value_name = "USEC")]
     pub cpu_rt_period: Option<u64>,
     /// Processors that may be used: 0-2,4
     #[arg(long, value_name = "LIST")]
@@ -199,19 +199,19 @@ pub struct LimitArgs {
     #[arg(short, long, value_parser = values::bytes, value_name = "BYTES")]
     pub memory: Option<u64>,
     /// Memory and swap together; -1 is no limit [twice the memory]
-    #[arg(long, value_parser = values::swap, allow_hyphen_values = true, value_name = "BYTES")]
+    #[arg(long, value_parser = values::swap, value_name = "BYTES")]
     pub memory_swap: Option<Swap>,
     /// Memory that is left to the container when it gets scarce
     #[arg(long, value_parser = values::bytes, value_name = "BYTES")]
     pub memory_reservation: Option<u64>,
     /// Readiness to swap, 0 to 100; cgroup v1 only
-    #[arg(long, value_parser = values::swappiness, allow_negative_numbers = true, value_name = "PERCENT")]
+    #[arg(long, value_parser = values::swappiness, value_name = "PERCENT")]
     pub memory_swappiness: Option<i64>,
     /// Let processes wait for memory instead of killing one; cgroup v1 only
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+    #[arg(long, action = ArgAction::Set, value_parser = values::truth, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true, value_name = "BOOL")]
     pub oom_kill_disable: bool,
     /// Processes; -1 is no limit [4096]
-    #[arg(long, value_parser = values::pids, allow_negative_numbers = true, value_name = "NUMBER")]
+    #[arg(long, value_parser = values::pids, value_name = "NUMBER")]
     pub pids_limit: Option<PidsLimit>,
     /// Cgroup above the container's
     #[arg(long, value_name = "PATH")]
@@ -227,7 +227,7 @@ pub struct LimitArgs {
 #[derive(Debug, clap::Args)]
 pub struct DiskArgs {
     /// Share of the disks' time, 10 to 1000
-    #[arg(long, value_name = "WEIGHT")]
+    #[arg(long, value_parser = values::whole::<u16>, value_name = "WEIGHT")]
     pub blkio_weight: Option<u16>,
     /// The same for one disk: /dev/sda:500
     #[arg(long, value_parser = values::device_weight, value_name = "DEVICE:WEIGHT")]
@@ -248,8 +248,8 @@ pub struct DiskArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct SecurityArgs {
-    /// Every capability and device, no filter, nothing masked: root in here is root of the machine
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true, hide_possible_values = true, value_name = "BOOL")]
+    /// Every capability and device, no filter, nothing masked: root in it is root of the host
+    #[arg(long, action = ArgAction::Set, value_parser = values::truth, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", hide_default_value = true, value_name = "BOOL")]
     pub privileged: bool,
     /// Give a capability, or ALL
     #[arg(long, value_parser = values::capability, value_delimiter = ',', value_name = "CAPABILITY")]

@@ -12,6 +12,9 @@ pub enum MountError {
     /// Not `-v`.
     #[error("SOURCE:TARGET[:OPTIONS] is needed, such as /srv/data:/data:ro")]
     Volume,
+    /// Not `--tmpfs`.
+    #[error("TARGET[:OPTIONS] is needed, such as /run:size=64m")]
+    Tmpfs,
     /// A volume by name, or without one.
     #[error("volumes can't be made yet: give the absolute path of a directory as source")]
     Named,
@@ -98,6 +101,13 @@ pub fn volume(text: &str, here: &Path) -> Result<MountRequest, MountError> {
                 access_word = Some(word);
                 mount.access = access;
             }
+            "rro" if access_word == Some("rw") => return Err(MountError::Conflict("rro", "rw")),
+            // As Podman: nothing below it can be written either, or the start fails.
+            "rro" => {
+                access_word = Some("ro");
+                mount.access = Access::ReadOnly;
+                mount.recursion = Recursion::ReadOnly;
+            }
             // Labels of SELinux mean nothing without it, and hints about consistency nothing on Linux: as Docker.
             "z" | "Z" | "cached" | "delegated" | "consistent" | "default" => {}
             "nocopy" => return Err(MountError::VolumeOption("nocopy")),
@@ -164,7 +174,7 @@ fn id_map(ids: &str, field: &str) -> Result<IdMapWish, MountError> {
 pub fn tmpfs(text: &str) -> Result<MountRequest, MountError> {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
     if !target.starts_with('/') {
-        return Err(MountError::Missing("target"));
+        return Err(MountError::Tmpfs);
     }
     let options = options.split(',').filter(|option| !option.is_empty());
     let options = options.map(tmpfs_option).collect::<Result<_, _>>()?;
@@ -186,9 +196,17 @@ pub fn mount(text: &str, here: &Path) -> Result<MountRequest, MountError> {
     match kind {
         "bind" => bind_fields(&fields, here),
         "tmpfs" => tmpfs_fields(&fields),
-        other => Err(MountError::Kind(other.to_owned())),
+        other => {
+            match fields.iter().find(|(name, _)| unknown(name, other) == MountError::Field(name.clone())) {
+                Some((name, _)) if !COMMON.contains(&name.as_str()) => Err(MountError::Field(name.clone())),
+                _ => Err(MountError::Kind(other.to_owned())),
+            }
+        }
     }
 }
+
+/// The fields that every type of mount has.
+const COMMON: [&str; 7] = ["type", "target", "dst", "destination", "readonly", "ro", "consistency"];
 
 /// The fields of a line of CSV, in which quotes hold commas together; a field without `=` has an empty value.
 fn fields(text: &str) -> Result<Vec<(String, String)>, MountError> {
@@ -284,13 +302,9 @@ fn access(value: &str) -> Option<Access> {
     switch(value).map(|readonly| if readonly { Access::ReadOnly } else { Access::ReadWrite })
 }
 
-/// Go's booleans; a field alone means yes.
+/// A field alone means yes.
 fn switch(value: &str) -> Option<bool> {
-    match value {
-        "" | "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
+    if value.is_empty() { Some(true) } else { values::truth(value).ok() }
 }
 
 /// A field of another type, or of none.

@@ -22,6 +22,12 @@ pub enum ValueError {
     /// Not a number.
     #[error("a whole number is needed")]
     Number,
+    /// Neither yes nor no.
+    #[error("it is `true` or `false`")]
+    Truth,
+    /// Not a number of processes.
+    #[error("a number of processes is needed, or -1 for no limit")]
+    Processes,
     /// Not a number of processors.
     #[error("a number of processors such as 0.5 is needed, with at most nine decimals")]
     Cpus,
@@ -64,6 +70,20 @@ pub enum ValueError {
     /// A relative path of a namespace.
     #[error("the path after `ns:` must be absolute")]
     RelativeNamespace,
+}
+
+/// A number, in the words of this module where it is none.
+pub fn whole<T: std::str::FromStr>(text: &str) -> Result<T, ValueError> {
+    text.parse().map_err(|_| ValueError::Number)
+}
+
+/// Go's booleans.
+pub fn truth(text: &str) -> Result<bool, ValueError> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(ValueError::Truth),
+    }
 }
 
 /// Bytes: `1048576`, `10m`, `1.5g`, `2 GiB`.
@@ -122,9 +142,9 @@ pub fn cpus(text: &str) -> Result<u64, ValueError> {
 
 /// `--pids-limit`: 0 and -1 mean none.
 pub fn pids(text: &str) -> Result<PidsLimit, ValueError> {
-    match text.parse::<i64>().map_err(|_| ValueError::Number)? {
+    match text.parse::<i64>().map_err(|_| ValueError::Processes)? {
         -1 | 0 => Ok(PidsLimit::Unlimited),
-        limit => limit.try_into().map(PidsLimit::Processes).map_err(|_| ValueError::Number),
+        limit => limit.try_into().map(PidsLimit::Processes).map_err(|_| ValueError::Processes),
     }
 }
 

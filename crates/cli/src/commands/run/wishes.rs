@@ -44,23 +44,23 @@ pub fn request(args: Args, surroundings: &Surroundings<'_>) -> Result<RunRequest
         image: words.next().unwrap_or_default(),
         command: words.collect(),
         entrypoint: process.entrypoint,
-        name: container.name,
+        name: filled(container.name),
         remove: container.rm,
         interactive: container.interactive,
         terminal: container.tty,
         environment: variables(&process.env, &process.env_file, surroundings)?,
-        workdir: process.workdir,
+        workdir: filled(process.workdir),
         user: process.user,
         groups: process.group_add,
-        hostname: namespaces.hostname.clone(),
-        domainname: namespaces.domainname.clone(),
+        hostname: filled(namespaces.hostname.clone()),
+        domainname: filled(namespaces.domainname.clone()),
         labels: labels.into_iter().collect(),
         annotations: container.annotation.into_iter().collect(),
         stop_signal: container.stop_signal,
         init: process.init,
         read_only: files.read_only,
         mounts,
-        shm_size: files.shm_size,
+        shm_size: limited(files.shm_size),
         sysctls: namespaces.sysctl.iter().cloned().collect(),
         namespaces: namespace_wishes(namespaces, mount_namespace(&files)?),
         security: security_wishes(security, files, surroundings)?,
@@ -79,7 +79,12 @@ fn variables(
     for path in files {
         entries.extend(file_entries("--env-file", path, surroundings)?);
     }
-    entries.extend(flags.iter().map(|entry| environment::flag(entry, surroundings.variable)));
+    for entry in flags {
+        if entry.is_empty() {
+            return Err(CliError::message("`--env`: the name of a variable is missing"));
+        }
+        entries.push(environment::flag(entry, surroundings.variable));
+    }
     Ok(entries)
 }
 
@@ -177,7 +182,12 @@ fn security_option(
     Ok(())
 }
 
-/// Zero means "not limited" in Docker's flags.
+/// An empty word means "not given": scripts write `--name "$NAME"`.
+fn filled(word: Option<String>) -> Option<String> {
+    word.filter(|word| !word.is_empty())
+}
+
+/// Zero means "not limited", or the usual size, in Docker's flags.
 fn limited<T: PartialEq + Default>(value: Option<T>) -> Option<T> {
     value.filter(|value| *value != T::default())
 }

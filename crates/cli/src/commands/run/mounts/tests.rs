@@ -50,7 +50,7 @@ fn tmpfs_sizes_become_bytes() {
     assert_eq!(tmpfs("/t"), Ok(tmpfs_at("/t", &[])));
     assert_eq!(tmpfs("/t:rw,size=64m,mode=700"), Ok(tmpfs_at("/t", &["rw", "size=67108864", "mode=700"])));
     assert_eq!(tmpfs("/t:size=50%"), Ok(tmpfs_at("/t", &["size=50%"])));
-    assert_eq!(tmpfs("t"), Err(MountError::Missing("target")));
+    assert_eq!(tmpfs("t"), Err(MountError::Tmpfs));
     assert_eq!(tmpfs("/t:size=x"), Err(MountError::Value(ValueError::Size)));
 }
 
@@ -116,4 +116,21 @@ fn wrong_fields_are_named() {
     ] {
         assert!(matches!(mounted(text), Err(MountError::FieldMeaning { .. })), "{text}");
     }
+}
+
+#[test]
+fn rro_is_read_only_all_the_way_down() {
+    let MountRequest::Bind(mount) = volume("/srv:/data:rro", Path::new("/here")).unwrap() else { panic!() };
+    assert_eq!((mount.access, mount.recursion), (Access::ReadOnly, Recursion::ReadOnly));
+    assert_eq!(volume("/srv:/data:rw,rro", Path::new("/")), Err(MountError::Conflict("rro", "rw")));
+    assert_eq!(volume("/srv:/data:rro,rw", Path::new("/")), Err(MountError::Conflict("ro", "rw")));
+}
+
+#[test]
+fn what_is_no_field_is_said_before_what_is_no_type() {
+    let here = Path::new("/");
+    assert_eq!(mount("foo", here), Err(MountError::Field("foo".to_owned())));
+    assert_eq!(mount("target=/x,ro", here), Err(MountError::Kind("volume".to_owned())));
+    assert_eq!(mount("src=v,dst=/x,volume-nocopy", here), Err(MountError::Kind("volume".to_owned())));
+    assert_eq!(tmpfs("data"), Err(MountError::Tmpfs));
 }

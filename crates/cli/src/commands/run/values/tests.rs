@@ -41,7 +41,7 @@ fn cpus_are_decimals() {
 fn limits_have_words_for_none() {
     assert_eq!(pids("50"), Ok(PidsLimit::Processes(50)));
     assert_eq!((pids("-1"), pids("0")), (Ok(PidsLimit::Unlimited), Ok(PidsLimit::Unlimited)));
-    assert_eq!((pids("-2"), pids("x")), (Err(ValueError::Number), Err(ValueError::Number)));
+    assert_eq!((pids("-2"), pids("x")), (Err(ValueError::Processes), Err(ValueError::Processes)));
     assert_eq!((swap("-1"), swap("1k")), (Ok(Swap::Unlimited), Ok(Swap::Bytes(1024))));
     assert_eq!(swap("-2"), Err(ValueError::Size));
     assert_eq!(

@@ -54,7 +54,7 @@ fn the_seeds_lines_mean_what_they_say() {
 
 #[test]
 fn switches_take_go_booleans() {
-    let request = meant("--rm=false --init=true --read-only -i=true host").unwrap();
+    let request = meant("--rm=0 --init=T --read-only -i=true host").unwrap();
     assert_eq!(
         (request.remove, request.init, request.read_only, request.interactive),
         (false, true, true, true)
@@ -174,4 +174,17 @@ fn every_flag_has_one_line_of_help() {
     }
     let text = command.get_about().map(ToString::to_string).unwrap_or_default();
     assert!(text.contains("no networks yet"), "{text}");
+}
+
+#[test]
+fn empty_words_and_zeros_mean_not_given() {
+    let request =
+        meant_by(&["--name", "", "-w", "", "-h", "", "--domainname=", "--shm-size", "0", "host"]).unwrap();
+    assert_eq!(request, RunRequest { image: "host".to_owned(), ..RunRequest::default() });
+}
+
+#[test]
+fn a_variable_has_a_name() {
+    let error = meant_by(&["-e", "", "host"]).unwrap_err();
+    assert_eq!(error.sentence(), "`--env`: the name of a variable is missing");
 }
