@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::process::getrlimit;
+use skiff_runtime::identity::CAPABILITIES;
 use skiff_runtime::seccomp::KernelVersion;
 use skiff_sys::Errno;
 
 use crate::request::{IpcMode, MountRequest, RunRequest, SeccompChoice, Sharing};
-use crate::spec::{CAPABILITIES, RequestError, numbers, rlimit_named, user_sharing};
+use crate::spec::{RequestError, numbers, rlimit_named, user_sharing};
 
 /// What is so.
 #[derive(Debug, Clone, PartialEq, Eq)]

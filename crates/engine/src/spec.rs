@@ -20,13 +20,14 @@ use std::path::PathBuf;
 
 use skiff_oci::image::Config;
 use skiff_oci::runtime::{Linux, RootBuilder, Spec};
+use skiff_runtime::OCI_VERSION;
 
 use crate::facts::HostFacts;
 use crate::request::RunRequest;
 use crate::user::Identity;
 use error::built;
 
-pub use capabilities::{CAPABILITIES, capability_named, capability_number};
+pub use capabilities::{capability_named, capability_number};
 pub(crate) use cgroup::path as cgroup_path;
 pub use error::RequestError;
 pub(crate) use mounts::ETC_FILES;
@@ -34,9 +35,6 @@ pub(crate) use namespaces::{hostname, id_range, user_sharing};
 pub(crate) use process::{program, rlimit_named};
 pub(crate) use resources::numbers;
 pub use template::template;
-
-/// The version of the runtime specification that our documents follow.
-const OCI_VERSION: &str = "1.2.0";
 
 /// All that a `Spec` is made of.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use rustix::process::{Gid, Resource};
 use skiff_oci::runtime::{
-    Capabilities, IOPriorityClass, LinuxPersonality, LinuxPersonalityDomain, LinuxSchedulerFlag,
+    Capabilities, Capability, IOPriorityClass, LinuxPersonality, LinuxPersonalityDomain, LinuxSchedulerFlag,
     LinuxSchedulerPolicy, PosixRlimitType, Process, Scheduler,
 };
 use skiff_sys::process::SchedAttr;
@@ -10,50 +10,53 @@ use skiff_sys::process::SchedAttr;
 use crate::LaunchError;
 use crate::step::{CapabilitySets, Identity, Step};
 
-/// The capability names without `CAP_`, by number (`linux/capability.h`, Linux 6.18).
-pub const CAPABILITIES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
+/// Every capability, each at the place of its number (`linux/capability.h`, Linux 6.18).
+pub const CAPABILITIES: [Capability; 41] = {
+    use Capability::*;
+    [
+        Chown,
+        DacOverride,
+        DacReadSearch,
+        Fowner,
+        Fsetid,
+        Kill,
+        Setgid,
+        Setuid,
+        Setpcap,
+        LinuxImmutable,
+        NetBindService,
+        NetBroadcast,
+        NetAdmin,
+        NetRaw,
+        IpcLock,
+        IpcOwner,
+        SysModule,
+        SysRawio,
+        SysChroot,
+        SysPtrace,
+        SysPacct,
+        SysAdmin,
+        SysBoot,
+        SysNice,
+        SysResource,
+        SysTime,
+        SysTtyConfig,
+        Mknod,
+        Lease,
+        AuditWrite,
+        AuditControl,
+        Setfcap,
+        MacOverride,
+        MacAdmin,
+        Syslog,
+        WakeAlarm,
+        BlockSuspend,
+        AuditRead,
+        Perfmon,
+        Bpf,
+        CheckpointRestore,
+    ]
+};
 
 /// The bit of `CAP_SYS_ADMIN`.
 pub const SYS_ADMIN: u64 = 1 << 21;
@@ -65,9 +68,8 @@ pub const SYS_ADMIN: u64 = 1 << 21;
 pub fn mask(capabilities: Option<&Capabilities>) -> Result<u64, LaunchError> {
     let mut mask = 0u64;
     for capability in capabilities.into_iter().flatten() {
-        let name = capability.to_string();
-        let number = CAPABILITIES.iter().position(|known| *known == name).ok_or_else(|| {
-            LaunchError::spec("process.capabilities", format!("`CAP_{name}` has no number here"))
+        let number = CAPABILITIES.iter().position(|known| known == capability).ok_or_else(|| {
+            LaunchError::spec("process.capabilities", format!("`CAP_{capability}` has no number here"))
         })?;
         mask |= 1 << number;
     }
@@ -121,7 +123,9 @@ pub fn rlimits(process: &Process) -> Result<Vec<Step>, LaunchError> {
     let mut steps = Vec::new();
     let mut seen = Vec::new();
     for rlimit in process.rlimits().iter().flatten() {
-        let (name, resource) = resource(rlimit.typ());
+        let known = RLIMITS.into_iter().find(|(_, typ, _)| *typ == rlimit.typ());
+        let (name, _, resource) = known
+            .ok_or_else(|| LaunchError::spec("process.rlimits", format!("{} is unknown", rlimit.typ())))?;
         if seen.contains(&name) {
             return Err(LaunchError::spec("process.rlimits", format!("`{name}` is listed twice")));
         }
@@ -138,26 +142,28 @@ pub fn rlimits(process: &Process) -> Result<Vec<Step>, LaunchError> {
     Ok(steps)
 }
 
-fn resource(typ: PosixRlimitType) -> (&'static str, Resource) {
-    match typ {
-        PosixRlimitType::RlimitCpu => ("cpu", Resource::Cpu),
-        PosixRlimitType::RlimitFsize => ("fsize", Resource::Fsize),
-        PosixRlimitType::RlimitData => ("data", Resource::Data),
-        PosixRlimitType::RlimitStack => ("stack", Resource::Stack),
-        PosixRlimitType::RlimitCore => ("core", Resource::Core),
-        PosixRlimitType::RlimitRss => ("rss", Resource::Rss),
-        PosixRlimitType::RlimitNproc => ("nproc", Resource::Nproc),
-        PosixRlimitType::RlimitNofile => ("nofile", Resource::Nofile),
-        PosixRlimitType::RlimitMemlock => ("memlock", Resource::Memlock),
-        PosixRlimitType::RlimitAs => ("as", Resource::As),
-        PosixRlimitType::RlimitLocks => ("locks", Resource::Locks),
-        PosixRlimitType::RlimitSigpending => ("sigpending", Resource::Sigpending),
-        PosixRlimitType::RlimitMsgqueue => ("msgqueue", Resource::Msgqueue),
-        PosixRlimitType::RlimitNice => ("nice", Resource::Nice),
-        PosixRlimitType::RlimitRtprio => ("rtprio", Resource::Rtprio),
-        PosixRlimitType::RlimitRttime => ("rttime", Resource::Rttime),
-    }
-}
+/// Every resource limit: its name without `RLIMIT_`, as the specification has it, and for the system call.
+pub const RLIMITS: [(&str, PosixRlimitType, Resource); 16] = {
+    use PosixRlimitType as Kind;
+    [
+        ("cpu", Kind::RlimitCpu, Resource::Cpu),
+        ("fsize", Kind::RlimitFsize, Resource::Fsize),
+        ("data", Kind::RlimitData, Resource::Data),
+        ("stack", Kind::RlimitStack, Resource::Stack),
+        ("core", Kind::RlimitCore, Resource::Core),
+        ("rss", Kind::RlimitRss, Resource::Rss),
+        ("nproc", Kind::RlimitNproc, Resource::Nproc),
+        ("nofile", Kind::RlimitNofile, Resource::Nofile),
+        ("memlock", Kind::RlimitMemlock, Resource::Memlock),
+        ("as", Kind::RlimitAs, Resource::As),
+        ("locks", Kind::RlimitLocks, Resource::Locks),
+        ("sigpending", Kind::RlimitSigpending, Resource::Sigpending),
+        ("msgqueue", Kind::RlimitMsgqueue, Resource::Msgqueue),
+        ("nice", Kind::RlimitNice, Resource::Nice),
+        ("rtprio", Kind::RlimitRtprio, Resource::Rtprio),
+        ("rttime", Kind::RlimitRttime, Resource::Rttime),
+    ]
+};
 
 /// The steps for scheduler and io priority.
 ///
@@ -237,9 +243,7 @@ pub fn personality(personality: &LinuxPersonality) -> Result<u64, LaunchError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use skiff_oci::runtime::{
-        Capability, LinuxCapabilitiesBuilder, PosixRlimitBuilder, ProcessBuilder, UserBuilder,
-    };
+    use skiff_oci::runtime::{LinuxCapabilitiesBuilder, PosixRlimitBuilder, ProcessBuilder, UserBuilder};
 
     #[test]
     fn every_capability_of_the_specification_has_its_kernel_number() {

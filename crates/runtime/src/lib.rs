@@ -33,7 +33,9 @@ mod sysctl;
 pub use bundle::{Bundle, InitProcess, Options, Orphan, Rootfs};
 pub use error::{HookError, LaunchError};
 pub use launch::{Init, Stdio, launch};
+pub use mounts::COVERABLE;
 pub use plan::LaunchPlan;
+pub use sysctl::owner as sysctl_owner;
 
 /// The version of the OCI runtime specification that this crate implements.
 pub const OCI_VERSION: &str = "1.2.0";

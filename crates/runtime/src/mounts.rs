@@ -19,9 +19,9 @@ use crate::step::{Mount, Place, Step, What};
 const RESERVED: [&str; 7] =
     ["/proc", "/sys", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys/fs/cgroup"];
 
-/// What may be mounted below `/proc`: files that virtualise what the kernel says of the whole machine, as
-/// runc allows them (`libcontainer/rootfs_linux.go`, `checkProcMount`).
-const BELOW_PROC: [&str; 8] = [
+/// The only places below `/proc` that a mount may cover: plain numbers of the whole machine, which tools such as
+/// lxcfs replace, as runc allows them (`libcontainer/rootfs_linux.go`, `checkProcMount`).
+pub const COVERABLE: [&str; 8] = [
     "/proc/cpuinfo",
     "/proc/diskstats",
     "/proc/meminfo",
@@ -190,7 +190,7 @@ fn place(path: &Path, fstype: &str) -> Result<Place, LaunchError> {
         if !matches!(fstype, "proc" | "bind" | "none") {
             return refuse(format!("only a procfs can be at /proc, not {fstype}"));
         }
-    } else if path.starts_with("/proc") && !BELOW_PROC.iter().any(|allowed| path == Path::new(allowed)) {
+    } else if path.starts_with("/proc") && !COVERABLE.iter().any(|allowed| path == Path::new(allowed)) {
         return refuse(format!("nothing may be mounted at {}, inside of /proc", path.display()));
     }
     let reserved = RESERVED.iter().any(|reserved| path == Path::new(reserved));

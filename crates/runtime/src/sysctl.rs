@@ -41,8 +41,7 @@ pub fn step(name: &str, value: &str, namespaces: &Namespaces) -> Result<Step, La
             format!("the value of `{name}` has more than one line"),
         ));
     }
-    let owner = owner(&parts.join("."));
-    match owner {
+    match owner(&parts.join(".")) {
         Some(kind) if !namespaces.is_host(kind) => {}
         Some(kind) => {
             return Err(LaunchError::spec(
@@ -61,8 +60,8 @@ pub fn step(name: &str, value: &str, namespaces: &Namespaces) -> Result<Step, La
     Ok(Step::Sysctl { path: c_string("linux.sysctl", path)?, value: c_string("linux.sysctl", value)? })
 }
 
-/// The namespace that a parameter belongs to.
-fn owner(dotted: &str) -> Option<Kind> {
+/// The namespace that the parameter `dotted`, with dots between its parts, belongs to; none for the host's own.
+pub fn owner(dotted: &str) -> Option<Kind> {
     if dotted.starts_with("net.") {
         Some(Kind::Network)
     } else if dotted == "kernel.domainname" || dotted == "kernel.hostname" {

@@ -4,54 +4,10 @@ use std::str::FromStr as _;
 
 use skiff_oci::runtime::Capability::{self, *};
 use skiff_oci::runtime::{Capabilities, LinuxCapabilities};
+use skiff_runtime::identity::CAPABILITIES;
 
 use super::RequestError;
 use crate::request::{CapabilityWish, Security};
-
-/// Every capability, each at the place of its number in `linux/capability.h`.
-pub const CAPABILITIES: [Capability; 41] = [
-    Chown,
-    DacOverride,
-    DacReadSearch,
-    Fowner,
-    Fsetid,
-    Kill,
-    Setgid,
-    Setuid,
-    Setpcap,
-    LinuxImmutable,
-    NetBindService,
-    NetBroadcast,
-    NetAdmin,
-    NetRaw,
-    IpcLock,
-    IpcOwner,
-    SysModule,
-    SysRawio,
-    SysChroot,
-    SysPtrace,
-    SysPacct,
-    SysAdmin,
-    SysBoot,
-    SysNice,
-    SysResource,
-    SysTime,
-    SysTtyConfig,
-    Mknod,
-    Lease,
-    AuditWrite,
-    AuditControl,
-    Setfcap,
-    MacOverride,
-    MacAdmin,
-    Syslog,
-    WakeAlarm,
-    BlockSuspend,
-    AuditRead,
-    Perfmon,
-    Bpf,
-    CheckpointRestore,
-];
 
 /// Docker's fourteen.
 const DEFAULT: [Capability; 14] = [

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use skiff_oci::runtime::{LinuxIdMapping, LinuxIdMappingBuilder, Mount};
+use skiff_runtime::COVERABLE;
 
 use super::error::built;
 use super::{Inputs, RequestError, namespaces};
@@ -34,18 +35,6 @@ const MASKED: [&str; 14] = [
 ];
 
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
-/// The only things below `/proc` that a mount may cover: plain numbers that tools such as lxcfs replace.
-const COVERABLE: [&str; 8] = [
-    "/proc/cpuinfo",
-    "/proc/diskstats",
-    "/proc/loadavg",
-    "/proc/meminfo",
-    "/proc/slabinfo",
-    "/proc/stat",
-    "/proc/swaps",
-    "/proc/uptime",
-];
 
 /// Files of the container directory that show up in `/etc`.
 pub(crate) const ETC_FILES: [&str; 3] = ["hostname", "hosts", "resolv.conf"];

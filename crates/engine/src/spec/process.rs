@@ -3,6 +3,8 @@
 use rustix::process::Resource;
 use skiff_oci::image::Config;
 use skiff_oci::runtime::{Capabilities, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, User};
+use skiff_runtime::identity::RLIMITS;
+use skiff_sys::signal_name;
 
 use super::error::built;
 use super::{Inputs, RequestError, capabilities, namespaces};
@@ -155,26 +157,7 @@ fn rlimits(wishes: &[Ulimit], host: &HostFacts) -> Result<Option<Vec<PosixRlimit
 
 /// The kernel's limit behind Docker's word, for the `Spec` and for the system call.
 pub(crate) fn rlimit_named(name: &str) -> Option<(PosixRlimitType, Resource)> {
-    use PosixRlimitType as Kind;
-    Some(match name {
-        "as" => (Kind::RlimitAs, Resource::As),
-        "core" => (Kind::RlimitCore, Resource::Core),
-        "cpu" => (Kind::RlimitCpu, Resource::Cpu),
-        "data" => (Kind::RlimitData, Resource::Data),
-        "fsize" => (Kind::RlimitFsize, Resource::Fsize),
-        "locks" => (Kind::RlimitLocks, Resource::Locks),
-        "memlock" => (Kind::RlimitMemlock, Resource::Memlock),
-        "msgqueue" => (Kind::RlimitMsgqueue, Resource::Msgqueue),
-        "nice" => (Kind::RlimitNice, Resource::Nice),
-        "nofile" => (Kind::RlimitNofile, Resource::Nofile),
-        "nproc" => (Kind::RlimitNproc, Resource::Nproc),
-        "rss" => (Kind::RlimitRss, Resource::Rss),
-        "rtprio" => (Kind::RlimitRtprio, Resource::Rtprio),
-        "rttime" => (Kind::RlimitRttime, Resource::Rttime),
-        "sigpending" => (Kind::RlimitSigpending, Resource::Sigpending),
-        "stack" => (Kind::RlimitStack, Resource::Stack),
-        _ => return None,
-    })
+    RLIMITS.into_iter().find(|(known, ..)| *known == name).map(|(_, kind, resource)| (kind, resource))
 }
 
 fn oom_score(request: &RunRequest, host: &HostFacts) -> Result<i32, RequestError> {
@@ -205,27 +188,11 @@ fn check_labels(security: &Security, host: &HostFacts) -> Result<(), RequestErro
     Ok(())
 }
 
-/// Names with or without `SIG`, `RTMIN+n`, and numbers.
 fn check_signal(signal: &str) -> Result<(), RequestError> {
-    const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
-        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
-        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-    ];
-    let upper = signal.to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let is_number =
-        |text: &str, range: std::ops::RangeInclusive<u8>| text.parse().is_ok_and(|n: u8| range.contains(&n));
-    let is_realtime = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
-        (Some(""), _) | (_, Some("")) => true,
-        (Some(offset), _) => offset.strip_prefix('+').is_some_and(|n| is_number(n, 0..=30)),
-        (_, Some(offset)) => offset.strip_prefix('-').is_some_and(|n| is_number(n, 0..=30)),
-        (None, None) => false,
-    };
-    if NAMES.contains(&name) || is_realtime || is_number(signal, 1..=64) {
-        return Ok(());
+    match signal_name::parse(signal) {
+        Some(_number) => Ok(()),
+        None => Err(RequestError::UnknownSignal { name: signal.to_owned() }),
     }
-    Err(RequestError::UnknownSignal { name: signal.to_owned() })
 }
 
 #[cfg(test)]

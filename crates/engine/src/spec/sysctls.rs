@@ -2,20 +2,11 @@
 
 use std::collections::HashMap;
 
+use skiff_oci::runtime::LinuxNamespaceType as Kind;
+use skiff_runtime::sysctl_owner;
+
 use super::RequestError;
 use crate::request::{IpcMode, RunRequest, Sharing};
-
-/// Parameters of the IPC namespace beside `fs.mqueue.*`.
-const IPC: [&str; 8] = [
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
-];
 
 /// Set in each new network namespace, as Docker does: any user may use low ports and send pings there.
 const NET_DEFAULTS: [(&str, &str); 2] =
@@ -63,15 +54,11 @@ fn dotted(name: &str) -> Result<String, RequestError> {
 
 fn check_namespace(name: &str, request: &RunRequest) -> Result<(), RequestError> {
     let namespaces = &request.namespaces;
-    let key = name.replace('/', ".");
-    let (flag, is_private) = if key.starts_with("net.") {
-        ("--network", namespaces.net == Sharing::Private)
-    } else if IPC.contains(&key.as_str()) || key.starts_with("fs.mqueue.") {
-        ("--ipc", !matches!(namespaces.ipc, IpcMode::Host | IpcMode::Path(_)))
-    } else if key == "kernel.hostname" || key == "kernel.domainname" {
-        ("--uts", namespaces.uts == Sharing::Private)
-    } else {
-        return Err(RequestError::SysctlOfHost { name: name.to_owned() });
+    let (flag, is_private) = match sysctl_owner(&name.replace('/', ".")) {
+        Some(Kind::Network) => ("--network", namespaces.net == Sharing::Private),
+        Some(Kind::Ipc) => ("--ipc", !matches!(namespaces.ipc, IpcMode::Host | IpcMode::Path(_))),
+        Some(Kind::Uts) => ("--uts", namespaces.uts == Sharing::Private),
+        _ => return Err(RequestError::SysctlOfHost { name: name.to_owned() }),
     };
     if is_private {
         Ok(())
