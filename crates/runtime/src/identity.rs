@@ -61,6 +61,10 @@ pub const CAPABILITIES: [Capability; 41] = {
 /// The bit of `CAP_SYS_ADMIN`.
 pub const SYS_ADMIN: u64 = 1 << 21;
 
+/// The largest user or group (R12). Far above it, 2³²−1 is no id at all but the kernel's "no change": a process
+/// that shall become that one stays root.
+const LARGEST_ID: u32 = 0x7fff_ffff;
+
 /// The capabilities as a bit mask.
 ///
 /// # Errors
@@ -76,6 +80,13 @@ pub fn mask(capabilities: Option<&Capabilities>) -> Result<u64, LaunchError> {
     Ok(mask)
 }
 
+fn check_id(field: &'static str, id: u32) -> Result<(), LaunchError> {
+    if id > LARGEST_ID {
+        return Err(LaunchError::spec(field, format!("{id} is larger than {LARGEST_ID}")));
+    }
+    Ok(())
+}
+
 /// The steps from the bounding set to the ambient one, around the change of the user.
 ///
 /// A filter that is installed without `no_new_privs` needs CAP_SYS_ADMIN (`seccomp(2)`), so `kept` stays
@@ -83,11 +94,13 @@ pub fn mask(capabilities: Option<&Capabilities>) -> Result<u64, LaunchError> {
 /// set for everybody else (`capabilities(7)`), and it is in neither unless it was asked for.
 ///
 /// # Errors
-/// As [`mask`].
+/// As [`mask`], and [`LaunchError::Spec`] for a user or group that is out of range.
 pub fn steps(process: &Process, kept: u64) -> Result<Vec<Step>, LaunchError> {
     let user = process.user();
     let mut groups: Vec<Gid> = Vec::new();
+    check_id("process.user.uid", user.uid())?;
     for gid in std::iter::once(user.gid()).chain(user.additional_gids().iter().flatten().copied()) {
+        check_id("process.user.gid", gid)?;
         let gid = Gid::from_raw(gid);
         if !groups.contains(&gid) {
             groups.push(gid);
@@ -262,6 +275,22 @@ mod tests {
         let Some(Step::Identity(identity)) = steps.get(1) else { panic!("{steps:?}") };
         let groups: Vec<_> = identity.groups.iter().map(|gid| gid.as_raw()).collect();
         assert_eq!(groups, [7, 9]);
+    }
+
+    #[test]
+    fn r12_no_number_means_whoever_it_was() {
+        type Change = fn(UserBuilder) -> UserBuilder;
+        let changes: [Change; 4] = [
+            |user| user.uid(u32::MAX),
+            |user| user.uid(1u32 << 31),
+            |user| user.gid(u32::MAX),
+            |user| user.additional_gids(vec![u32::MAX]),
+        ];
+        for change in changes {
+            let user = change(UserBuilder::default().uid(5u32).gid(7u32)).build().unwrap();
+            let process = ProcessBuilder::default().user(user).cwd("/").build().unwrap();
+            assert!(matches!(steps(&process, 0), Err(LaunchError::Spec { .. })));
+        }
     }
 
     #[test]

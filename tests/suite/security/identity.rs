@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde_json::json;
 use skiff_e2e::{Command, Skiff, TestBundle, busybox_rootfs, requires};
 
 use super::{Canary, hostile_image, refused, relink};
@@ -79,6 +80,26 @@ fn r12_numbers_are_numbers_and_never_wrap_to_root() {
     }
     refused(skiff.run(["run", "--rm", "--group-add", "4294967295", "users", "true"]));
     refused(skiff.run(["run", "--rm", "--group-add", "wrap", "users", "true"]));
+}
+
+#[test]
+fn r12_no_number_of_a_bundle_means_whoever_it_was() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    for (name, user) in [
+        ("user", json!({ "uid": u32::MAX, "gid": 0 })),
+        ("group", json!({ "uid": 1000, "gid": u32::MAX })),
+        ("groups", json!({ "uid": 1000, "gid": 1000, "additionalGids": [u32::MAX] })),
+        ("large", json!({ "uid": 1_u32 << 31, "gid": 0 })),
+        ("negative", json!({ "uid": -1, "gid": 0 })),
+        ("wrapped", json!({ "uid": 1_u64 << 32, "gid": 0 })),
+    ] {
+        let bundle = TestBundle::new(&skiff, name, &["id"]).with(|config| config["process"]["user"] = user);
+        refused(skiff.command(["oci", "run", "--bundle"]).arg(bundle.path()).arg("c").output());
+    }
+    // The control: a process that asks the kernel for that user stays root.
+    let ask = "import os; os.setresuid(-1, -1, -1); print(os.getuid())";
+    Command::new("python3").args(["-c", ask]).output().success().stdout_is("0\n");
 }
 
 #[test]
@@ -184,7 +205,7 @@ fn r13_unknown_names_are_errors_and_a_bundle_has_only_what_it_names() {
         refused(skiff.run(["run", "--rm", "--cap-drop", wrong, "box", "true"]));
     }
     let none = TestBundle::new(&skiff, "bundle", &STATUS).with(|config| {
-        config["process"]["capabilities"] = serde_json::json!({ "bounding": ["CAP_CHOWN"] });
+        config["process"]["capabilities"] = json!({ "bounding": ["CAP_CHOWN"] });
     });
     let run = skiff.command(["oci", "run", "--bundle"]).arg(none.path()).arg("c").wrapped(GENEROUS);
     assert_eq!(capabilities(run.output().success().stdout()), sets(0, 0, 0, 1, 0));
