@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::RecvFlags;
 use rustix::process::Signal;
 use skiff_sys::clone::{close_on_exec_from, exit_now};
 use skiff_sys::fail::Action;
@@ -230,6 +230,3 @@ fn new_keyring() -> Result<(), Errno> {
         result => result,
     }
 }
-
-/// Sends the last message of a step that hands something over, without raising SIGPIPE.
-const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;

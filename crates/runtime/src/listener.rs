@@ -3,11 +3,6 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::io::IoSlice;
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
-    SocketType, connect, sendmsg, socket_with,
-};
 use rustix::process::Pid;
 use serde::Serialize;
 use skiff_sys::Errno;
@@ -46,16 +41,5 @@ pub fn hand_over(
         state: State::new(plan, "creating", Some(pid)),
     };
     let json = serde_json::to_vec(&message).map_err(|_| failed()(Errno::INVAL))?;
-    let socket =
-        socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).map_err(failed())?;
-    connect(&socket, &SocketAddrUnix::new(&to.path).map_err(failed())?).map_err(failed())?;
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [descriptor.as_fd()];
-    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-        return Err(failed()(Errno::NOBUFS));
-    }
-    let sent =
-        sendmsg(&socket, &[IoSlice::new(&json)], &mut control, SendFlags::NOSIGNAL).map_err(failed())?;
-    if sent == json.len() { Ok(()) } else { Err(failed()(Errno::MSGSIZE)) }
+    skiff_sys::scm_rights::send_to(&to.path, &json, descriptor.as_fd()).map_err(failed())
 }

@@ -83,7 +83,8 @@ impl MountPlan {
             let source = mount.source().as_ref().ok_or_else(|| {
                 LaunchError::spec("mounts.source", format!("missing for {}", path.display()))
             })?;
-            self.source(bind(mount, bundle.join(source), &options))
+            let expected = if path == Path::new("/proc") { Expected::Procfs } else { Expected::Anything };
+            self.source(Source { expected, ..bind(mount, bundle.join(source), &options) })
         } else if options.copy_up == CopyUp::Yes && fstype == "tmpfs" {
             self.source(copy_up(&target, &options))
         } else {
@@ -245,7 +246,9 @@ mod tests {
         assert!(plan("/", "tmpfs", &[]).is_err());
         assert!(plan("/proc", "tmpfs", &[]).is_err());
         assert!(plan("/proc/self", "tmpfs", &[]).is_err());
-        assert!(plan("/proc/meminfo", "bind", &["bind"]).is_ok());
+        let bound = |target| plan(target, "bind", &["bind"]).unwrap().sources[0].expected;
+        assert_eq!(bound("/proc"), Expected::Procfs, "r5: nothing else may be there");
+        assert_eq!(bound("/proc/meminfo"), Expected::Anything);
         assert_eq!(plan("data", "tmpfs", &[]).unwrap().steps[0].to_string(), "mount tmpfs at /data");
     }
 }

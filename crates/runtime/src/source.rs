@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::fs::{CWD, FileType};
+use rustix::fs::{CWD, FileType, PROC_SUPER_MAGIC};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use skiff_oci::runtime::LinuxIdMapping;
 use skiff_sys::Errno;
@@ -76,6 +76,8 @@ pub enum Expected {
     Anything,
     /// A device node of this type and number (R6).
     Device(FileType, u64),
+    /// A procfs, as nothing else may be at `/proc` (R5).
+    Procfs,
 }
 
 /// A source that has been opened.
@@ -127,10 +129,17 @@ impl Source {
         };
         let stat = rustix::fs::fstat(&mount).map_err(error("look at the mount source"))?;
         let kind = FileType::from_raw_mode(stat.st_mode);
-        if let Expected::Device(wanted, rdev) = self.expected
-            && (kind != wanted || stat.st_rdev != rdev)
-        {
-            return Err(error("use the device")(Errno::NXIO));
+        match self.expected {
+            Expected::Device(wanted, rdev) if kind != wanted || stat.st_rdev != rdev => {
+                return Err(error("use the device")(Errno::NXIO));
+            }
+            Expected::Procfs => {
+                let is_procfs = rustix::fs::fstatfs(&mount).map(|fs| fs.f_type == PROC_SUPER_MAGIC);
+                if !is_procfs.map_err(error("look at the mount source"))? {
+                    return Err(error("find a procfs at")(Errno::INVAL));
+                }
+            }
+            Expected::Anything | Expected::Device(..) => {}
         }
         self.set_attributes(mount.as_fd()).map_err(error("set the mount options of"))?;
         Ok(Tree { mount, kind })

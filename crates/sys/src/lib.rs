@@ -20,6 +20,7 @@ pub mod process;
 pub mod procfs;
 pub mod report;
 pub mod root;
+pub mod scm_rights;
 pub mod seccomp;
 pub mod signal;
 pub mod signal_name;

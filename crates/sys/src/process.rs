@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::Errno;
+use crate::signal::{self, SignalSet};
 
 /// The result of a raw system call as a `Result`.
 ///
@@ -174,41 +175,12 @@ pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
 /// # Errors
 /// None that the kernel can return for valid signal numbers; kept so that nothing is dropped.
 pub fn reset_signals() -> Result<(), Errno> {
-    const LAST_SIGNAL: i32 = 64;
-    const SIGSET_BYTES: usize = 8;
-    /// The kernel's own `struct sigaction`: all zeros mean `SIG_DFL`, no flags, nothing masked.
-    #[repr(C)]
-    struct KernelSigaction([u64; 4]);
-    let default = KernelSigaction([0; 4]);
-    for signal in 1..=LAST_SIGNAL {
-        if signal == libc::SIGKILL || signal == libc::SIGSTOP {
-            continue;
+    for number in 1..=signal::LAST {
+        if number != libc::SIGKILL && number != libc::SIGSTOP {
+            signal::set_default(number)?;
         }
-        // SAFETY: `default` is as large as the kernel's sigaction and is only read; the old action is not
-        // asked for. The raw call is used because glibc refuses its two internal signals.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                signal,
-                &raw const default,
-                std::ptr::null::<u8>(),
-                SIGSET_BYTES,
-            )
-        };
-        check(result)?;
     }
-    let nothing_blocked = 0u64;
-    // SAFETY: the set is eight bytes, as the last argument says, and is only read.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            &raw const nothing_blocked,
-            std::ptr::null::<u8>(),
-            SIGSET_BYTES,
-        )
-    };
-    check(result).map(|_| ())
+    signal::set_mask(SignalSet::EMPTY).map(|_| ())
 }
 
 /// `setsid(2)` and nothing of the old session: the caller becomes the leader of a new one.

@@ -12,14 +12,9 @@
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::io::{IoSlice, IoSliceMut};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, recvmsg,
-    sendmsg,
-};
+use rustix::io::IoSliceMut;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg};
 use skiff_sys::Errno;
-
-use super::NO_SIGNAL;
 
 /// One message: one byte, perhaps with a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +55,7 @@ impl Message {
 /// `EPIPE` when the other side is gone.
 pub fn send(socket: BorrowedFd<'_>, message: Message) -> Result<(), Errno> {
     let byte = [message.byte()];
-    rustix::net::send(socket, &byte, NO_SIGNAL).map(|_| ())
+    rustix::net::send(socket, &byte, SendFlags::NOSIGNAL).map(|_| ())
 }
 
 /// Sends `message` with a copy of `descriptor` (`SCM_RIGHTS`, `unix(7)`). Allocates nothing.
@@ -72,14 +67,7 @@ pub fn send_descriptor(
     message: Message,
     descriptor: BorrowedFd<'_>,
 ) -> Result<(), Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [descriptor];
-    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-        return Err(Errno::NOBUFS);
-    }
-    let byte = [message.byte()];
-    sendmsg(socket, &[IoSlice::new(&byte)], &mut control, NO_SIGNAL).map(|_| ())
+    skiff_sys::scm_rights::send(socket, &[message.byte()], descriptor).map(|_| ())
 }
 
 /// Receives one message; `None` when the other side has closed. Allocates nothing.
@@ -138,7 +126,7 @@ mod tests {
     #[test]
     fn a_closed_socket_is_the_end_and_a_strange_byte_an_error() {
         let (a, b) = pair();
-        rustix::net::send(&a, b"?", NO_SIGNAL).unwrap();
+        rustix::net::send(&a, b"?", SendFlags::NOSIGNAL).unwrap();
         assert_eq!(receive(b.as_fd(), RecvFlags::empty()).unwrap_err(), Errno::PROTO);
         drop(a);
         assert!(receive(b.as_fd(), RecvFlags::empty()).unwrap().is_none());
