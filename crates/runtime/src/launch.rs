@@ -444,13 +444,16 @@ fn map_owners(plan: &LaunchPlan, opened: &Opened, users: Option<&OwnedFd>) -> Re
     Ok(())
 }
 
-/// The child's step at which the environment wants something to happen (tests only).
+/// The child's step at which the environment wants something to happen (tests only): named by its slug, or by
+/// its number, as the names of some contain the container's id.
 fn fail_point(steps: &[Step]) -> Option<(usize, fail::Action)> {
     if !cfg!(feature = "failpoints") {
         return None;
     }
     steps.iter().enumerate().find_map(|(index, step)| {
-        fail::action(&format!("child.{}", step.slug())).map(|action| (index, action))
+        fail::action(&format!("child.{}", step.slug()))
+            .or_else(|| fail::action(&format!("child.{index}")))
+            .map(|action| (index, action))
     })
 }
 
