@@ -140,6 +140,7 @@ fn a_reader_that_goes_away_is_reported_and_the_container_lives_to_its_end() {
     let output = command.wrapped(["sh", "-c", r#"("$@"; echo "code $?" >&2) | head -n 1"#, "sh"]).output();
     assert_eq!(output.stdout(), "line\n");
     assert!(output.stderr().contains("write the output of the container"), "{output}");
+    assert!(output.stderr().contains("hint: the container goes on without a reader"), "{output}");
     assert!(output.stderr().contains("code 1\n"), "{output}");
     let end = Deadline::after(Duration::from_secs(30))
         .until(|| std::fs::read_to_string(&done).ok().filter(|text| text.ends_with('\n')));

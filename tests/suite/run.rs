@@ -243,9 +243,9 @@ fn programs_for_other_machines_and_broken_scripts_are_named() {
     let image = skiff.scratch().join("image");
     skiff_e2e::busybox_rootfs(&image);
     for name in ["foreign", "script", "text"] {
-        fs::copy(place.join(name), image.join(name)).expect("copy into the image");
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(image.join(name), mode).expect("make it executable");
+        fs::set_permissions(place.join(name), mode).expect("make it executable");
+        fs::copy(place.join(name), image.join(name)).expect("copy into the image");
     }
     let archive = skiff.scratch().join("image.tar");
     skiff_e2e::Command::new("tar").arg("-C").arg(&image).arg("-cf").arg(&archive).arg(".").output().success();
@@ -256,6 +256,17 @@ fn programs_for_other_machines_and_broken_scripts_are_named() {
         .code(127)
         .stderr_has("it is a script for `/no/such/interpreter`, which isn't in the image");
     run("/text").code(126).stderr_has("it is neither a program nor a script");
+    // The same on mounts: a directory, and a file in PATH.
+    let (directory, file) = (
+        format!("{}:/mounted", place.display()),
+        format!("{}:/bin/foreign", place.join("foreign").display()),
+    );
+    let run = |program: &str| skiff.run(["run", "--rm", "-v", &directory, "-v", &file, "host", program]);
+    run("/mounted/foreign").code(126).stderr_has("it is a program for ");
+    run("foreign").code(126).stderr_has("it is a program for ");
+    run("/mounted/script").code(127).stderr_has("it is a script for `/no/such/interpreter`");
+    run("/mounted/text").code(126).stderr_has("it is neither a program nor a script");
+    run("/mounted/none").code(127).stderr_has("no such file in the image");
 }
 
 #[test]

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags};
 use skiff_sys::root::{open_in_root, open_regular};
 
+use crate::request::MountRequest;
+
 /// As much of a program as says what it is.
 const HEADER: usize = 4096;
 
@@ -83,49 +85,62 @@ pub struct Search<'a> {
     pub path: &'a str,
 }
 
-/// Finds out what is wrong with the program; nothing when the layers have no answer, for example because it is on
-/// a mount of the user's.
-pub fn explain(search: &Search<'_>, layers: &[PathBuf]) -> Option<Finding> {
-    let image = Image::open(layers);
+/// Finds out what is wrong with the program; nothing when `view` has no answer.
+pub fn explain(search: &Search<'_>, view: &View) -> Option<Finding> {
     if search.program.contains('/') {
         let place = search.workdir.join(search.program);
-        return match image.find(&place) {
-            Some(file) => image.judge(&file),
+        return match view.find(&place) {
+            Some(file) => view.judge(&file),
             None => Some(Finding::Missing),
         };
     }
     let candidates = search.path.split(':').filter(|directory| !directory.is_empty());
     let found =
-        candidates.filter_map(|directory| image.find(&Path::new(directory).join(search.program))).next();
+        candidates.filter_map(|directory| view.find(&Path::new(directory).join(search.program))).next();
     match found {
-        Some(file) => image.judge(&file),
+        Some(file) => view.judge(&file),
         None => Some(Finding::NotInPath { path: search.path.to_owned() }),
     }
 }
 
-/// The layers, topmost first.
-struct Image(Vec<OwnedFd>);
+/// What the container sees: the layers, topmost first, and the mounts of the user's above them.
+pub struct View {
+    layers: Vec<OwnedFd>,
+    /// Where each is, and what is there; nothing for what began empty.
+    mounts: Vec<(PathBuf, Option<PathBuf>)>,
+}
 
-impl Image {
+impl View {
     /// A layer that can't be opened has no answers.
-    fn open(layers: &[PathBuf]) -> Self {
+    pub fn open(layers: &[PathBuf], mounts: &[MountRequest]) -> Self {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Self(
-            layers
-                .iter()
-                .rev()
-                .filter_map(|layer| rustix::fs::open(layer, flags, Mode::empty()).ok())
-                .collect(),
-        )
+        let open = |layer: &PathBuf| rustix::fs::open(layer, flags, Mode::empty()).ok();
+        let mounts = mounts.iter().map(|mount| match mount {
+            MountRequest::Bind(bind) => (PathBuf::from(&bind.target), Some(bind.source.clone())),
+            MountRequest::Tmpfs(tmpfs) => (PathBuf::from(&tmpfs.target), None),
+        });
+        Self { layers: layers.iter().rev().filter_map(open).collect(), mounts: mounts.collect() }
     }
 
-    /// The topmost file at `path`. A link that leads from one layer to another is not followed: whoever asks gets
-    /// no answer then, and the kernel's own words are shown.
+    /// The topmost file at `path`. A link that leads from one layer or mount to another is not followed: whoever
+    /// asks gets no answer then, and the kernel's own words are shown.
     fn find(&self, path: &Path) -> Option<OwnedFd> {
         use std::os::unix::ffi::OsStrExt as _;
+        let below = |(target, source): &(PathBuf, Option<PathBuf>)| {
+            let rest = path.strip_prefix(target).ok()?.to_path_buf();
+            Some((target.components().count(), source.clone(), rest))
+        };
+        if let Some((_, source, rest)) = self.mounts.iter().filter_map(below).max_by_key(|found| found.0) {
+            let top = rustix::fs::open(source?, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+            if rest.as_os_str().is_empty() {
+                return Some(top);
+            }
+            let rest = CString::new(rest.as_os_str().as_bytes()).ok()?;
+            return open_in_root(top.as_fd(), &rest, OFlags::PATH, Mode::empty()).ok();
+        }
         let path = CString::new(path.as_os_str().as_bytes()).ok()?;
         let open = |layer: &OwnedFd| open_in_root(layer.as_fd(), &path, OFlags::PATH, Mode::empty()).ok();
-        self.0.iter().find_map(open)
+        self.layers.iter().find_map(open)
     }
 
     fn judge(&self, file: &OwnedFd) -> Option<Finding> {

@@ -3,6 +3,8 @@
 //! [`gather`] is the only place that asks; it asks for no more than the request makes necessary, because each
 //! question is a system call on the way of `run`.
 
+mod joined;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +30,8 @@ pub struct HostFacts {
     pub processors: u32,
     /// Which, where the request needs it: `0-3`.
     pub online_cpus: String,
+    /// The nodes with memory, where the request needs them: `0-1`.
+    pub memory_nodes: String,
     /// Our own hard limits, by Docker's words, for those that the request sets; `None` is no limit.
     pub hard_limits: BTreeMap<String, Option<u64>>,
     /// The lowest oom score adjustment that needs no capability.
@@ -57,6 +61,7 @@ impl Default for HostFacts {
             hostname: "localhost".to_owned(),
             processors: 1,
             online_cpus: "0".to_owned(),
+            memory_nodes: "0".to_owned(),
             hard_limits: BTreeMap::new(),
             oom_floor: 0,
             devices: BTreeMap::new(),
@@ -123,6 +128,10 @@ impl HostFacts {
         found.ok_or_else(|| RequestError::MountSource { path: path.to_path_buf(), errno: Errno::NOENT })
     }
 
+    pub(crate) fn has_node(&self, node: u32) -> bool {
+        numbers(&self.memory_nodes).is_some_and(|nodes| nodes.contains(&node))
+    }
+
     pub(crate) fn is_online(&self, cpu: u32) -> bool {
         numbers(&self.online_cpus).is_some_and(|online| online.contains(&cpu))
     }
@@ -148,6 +157,13 @@ pub fn gather(request: &RunRequest) -> Result<HostFacts, RequestError> {
         let count = numbers(&facts.online_cpus).map_or(1, |online| online.len());
         facts.processors = u32::try_from(count).unwrap_or(u32::MAX);
     }
+    // A kernel without NUMA has no such file, and one node.
+    if request.resources.cpu.mems.is_some()
+        && let Ok(nodes) = read_line("/sys/devices/system/node/has_memory", "the list of memory nodes")
+    {
+        facts.memory_nodes = nodes;
+    }
+    joined::check(&request.namespaces)?;
     for limit in &request.resources.ulimits {
         if let Some((_, resource)) = rlimit_named(&limit.name) {
             facts.hard_limits.insert(limit.name.clone(), getrlimit(resource).maximum);

@@ -16,10 +16,10 @@ use skiff_runtime::{Bundle, InitProcess, LaunchPlan, Options, Rootfs};
 use skiff_store::{Container, Overlay, Store};
 
 use crate::engine::discard;
-use crate::explain::{Search, explain};
+use crate::explain::{Finding, Search, View, explain};
 use crate::facts::{self, HostFacts};
 use crate::record::{self, Record};
-use crate::request::{RunRequest, Sharing};
+use crate::request::{MountRequest, RunRequest, Sharing};
 use crate::spec::{self, Hidden, Inputs, Place, cgroup_path, user_sharing};
 use crate::user::{Identity, identify, identify_by_number};
 use crate::{Engine, EngineError, etc};
@@ -44,7 +44,11 @@ struct Program {
     path: String,
     workdir: PathBuf,
     layers: Vec<PathBuf>,
+    mounts: Vec<MountRequest>,
 }
+
+/// Docker's exit code for a program that isn't there.
+const NOT_FOUND: u8 = 127;
 
 /// Measures steps.
 #[derive(Debug)]
@@ -287,6 +291,7 @@ impl Making<'_> {
             path: path.unwrap_or_default().to_owned(),
             workdir: process.map(|process| process.cwd().clone()).unwrap_or_default(),
             layers: self.image.layers.clone(),
+            mounts: self.request.mounts.clone(),
         }
     }
 }
@@ -319,7 +324,11 @@ impl Program {
     /// The kernel's error, in the words of what is in the image.
     fn explained(&self, failure: skiff_monitor::Failure) -> EngineError {
         let search = Search { program: &self.name, workdir: &self.workdir, path: &self.path };
-        match explain(&search, &self.layers) {
+        match explain(&search, &View::open(&self.layers, &self.mounts)) {
+            // The kernel saw it, behind a link or a mount that we don't see through.
+            Some(Finding::Missing | Finding::NotInPath { .. }) if failure.exit_code != NOT_FOUND => {
+                MonitorError::Launch(failure).into()
+            }
             Some(finding) => {
                 EngineError::Program { program: self.name.clone(), finding, exit_code: failure.exit_code }
             }

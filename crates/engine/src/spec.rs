@@ -29,7 +29,7 @@ use error::built;
 
 pub use capabilities::{capability_named, capability_number};
 pub(crate) use cgroup::path as cgroup_path;
-pub use error::RequestError;
+pub use error::{NamespaceFault, RequestError};
 pub(crate) use mounts::ETC_FILES;
 pub(crate) use namespaces::{hostname, id_range, user_sharing};
 pub(crate) use process::{program, rlimit_named};

@@ -54,6 +54,9 @@ impl MonitorError {
             Self::NotATerminal => {
                 Some("leave out `-t`: bytes from a file or pipe pass unchanged with `-i` alone")
             }
+            Self::Output(_) => {
+                Some("the container goes on without a reader: `skiff ps` lists it, `skiff rm -f` ends it")
+            }
             _ => None,
         }
     }

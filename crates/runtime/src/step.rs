@@ -273,7 +273,13 @@ impl fmt::Display for Step {
             Self::Hostname(name) => write!(f, "set the host name to {}", name.to_string_lossy()),
             Self::Domainname(name) => write!(f, "set the domain name to {}", name.to_string_lossy()),
             Self::LoopbackUp => write!(f, "bring up the loopback interface"),
-            Self::Sysctl { path, .. } => write!(f, "write {}", path.to_string_lossy()),
+            Self::Sysctl { path, .. } => {
+                let path = path.to_string_lossy();
+                let name = path.strip_prefix("sys/").unwrap_or(&path);
+                // A dot within a part, as in `net/ipv4/conf/eth0.1`: slashes stay, as sysctl(8) has it.
+                let name = if name.contains('.') { name.to_owned() } else { name.replace('/', ".") };
+                write!(f, "set the sysctl {name}")
+            }
             Self::Mask(path) => write!(f, "mask {}", path.to_string_lossy()),
             Self::ReadOnlyPath(path) => write!(f, "make {} read-only", path.to_string_lossy()),
             Self::Rlimit { name, .. } => write!(f, "set the limit {name}"),

@@ -113,4 +113,12 @@ mod tests {
         };
         assert_eq!(path.as_c_str(), c"sys/net/ipv4/conf/eth0.5/forwarding");
     }
+
+    #[test]
+    fn the_step_has_the_name_that_users_write() {
+        let own = namespaces(&[Kind::Network]);
+        let said = |name| step(name, "1", &own).unwrap().to_string();
+        assert_eq!(said("net.ipv4.ip_forward"), "set the sysctl net.ipv4.ip_forward");
+        assert_eq!(said("net/ipv4/conf/eth0.5/forwarding"), "set the sysctl net/ipv4/conf/eth0.5/forwarding");
+    }
 }

@@ -60,7 +60,7 @@ fn security_options() {
     fs::write(&profile, "{}").expect("no profile");
     shell(&skiff, &["--security-opt", &seccomp], "true")
         .code(125)
-        .stderr_has("the seccomp profile is no JSON of a profile");
+        .stderr_has("`--security-opt seccomp=…`: read seccomp profile");
     shell(&skiff, &["--security-opt", "label=type:x"], "true").code(125).stderr_has("SELinux");
     option("label=disable", "true");
     option("apparmor=unconfined", "true");

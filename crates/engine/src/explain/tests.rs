@@ -1,4 +1,5 @@
 use super::*;
+use crate::request::{Access, BindMount, Recursion, TmpfsMount};
 use std::os::unix::fs::PermissionsExt as _;
 
 /// An ELF header for `machine` with a loader at `loader`.
@@ -38,8 +39,24 @@ impl Layers {
     }
 
     fn explain(&self, program: &str) -> Option<Finding> {
+        self.explain_below(program, &[])
+    }
+
+    fn explain_below(&self, program: &str, mounts: &[MountRequest]) -> Option<Finding> {
         let search = Search { program, workdir: Path::new("/bin"), path: "/nowhere:/bin" };
-        explain(&search, &[self.0.join("low"), self.0.join("high")])
+        explain(&search, &View::open(&[self.0.join("low"), self.0.join("high")], mounts))
+    }
+
+    /// The file or directory `source` at `target`.
+    fn mounted(&self, source: &str, target: &str) -> MountRequest {
+        MountRequest::Bind(BindMount {
+            source: self.0.join(source),
+            target: target.to_owned(),
+            access: Access::ReadWrite,
+            recursion: Recursion::Enabled,
+            propagation: None,
+            idmap: None,
+        })
     }
 }
 
@@ -106,4 +123,24 @@ fn r38_headers_that_lie_have_no_loader() {
         // Any answer is fine; a panic isn't.
         let _kind = kind(&whole[..length]);
     }
+}
+
+#[test]
+fn programs_on_mounts_are_looked_at_where_they_are() {
+    let layers = Layers::new("mounts")
+        .with("low/bin/program", b"#!/bin/sh\n", 0o644)
+        .with("foreign", &elf(FOREIGN, "/l"), 0o755)
+        .with("high/bin/dir/plain", b"", 0o644)
+        .with("high/bin/dir/script", b"#!/no/shell\n", 0o755);
+    let file = [layers.mounted("foreign", "/bin/program")];
+    assert!(matches!(layers.explain_below("program", &file), Some(Finding::Foreign(_))));
+    let directory = [layers.mounted("low", "/data"), layers.mounted("high/bin/dir", "/data/tools")];
+    let explained = |program| layers.explain_below(program, &directory);
+    assert_eq!(explained("/data/tools/plain"), Some(Finding::NotExecutable));
+    assert_eq!(explained("/data/tools/script"), Some(Finding::NoInterpreter("/no/shell".to_owned())));
+    assert_eq!(explained("/data/tools"), Some(Finding::Directory));
+    assert_eq!(explained("/data/tools/none"), Some(Finding::Missing));
+    assert_eq!(explained("/data/bin/program"), Some(Finding::NotExecutable));
+    let memory = MountRequest::Tmpfs(TmpfsMount { target: "/bin".to_owned(), options: Vec::new() });
+    assert_eq!(layers.explain_below("/bin/program", &[memory]), Some(Finding::Missing));
 }

@@ -41,7 +41,7 @@ pub enum RequestError {
         name: String,
     },
     /// The user could not be found out.
-    #[error("find the user in the image: {source}")]
+    #[error("find the user in the image")]
     User {
         /// Why.
         source: skiff_sys::users::UserError,
@@ -53,7 +53,7 @@ pub enum RequestError {
         flag: &'static str,
     },
     /// Not a host name.
-    #[error("`{name}` can't be a host name")]
+    #[error("`{name}` can't be a host name: letters, digits and `-` between dots, 64 in all, are")]
     Hostname {
         /// What was given.
         name: String,
@@ -70,6 +70,9 @@ pub enum RequestError {
     /// `--privileged` with a user namespace.
     #[error("`--privileged` and a user namespace of the container's own exclude each other")]
     PrivilegedUserNamespace,
+    /// `--privileged` with what takes a user namespace.
+    #[error("`--privileged` and `--security-opt strict` exclude each other")]
+    PrivilegedStrict,
     /// No such capability.
     #[error("there is no capability `{name}`")]
     UnknownCapability {
@@ -89,13 +92,13 @@ pub enum RequestError {
     #[error("`--security-opt label=…` can't hold: this kernel runs no SELinux")]
     NoSelinux,
     /// The profile can't be read.
-    #[error("the seccomp profile is no JSON of a profile: {reason}")]
+    #[error("`--security-opt seccomp=…`: {reason}")]
     SeccompProfile {
         /// What the parser says.
         reason: String,
     },
     /// `--cgroup-parent` can't be a cgroup.
-    #[error("`--cgroup-parent`: {source}")]
+    #[error("`--cgroup-parent` can't be used")]
     CgroupParent {
         /// Why.
         source: skiff_cgroup::PathError,
@@ -139,6 +142,32 @@ pub enum RequestError {
         cpu: u32,
         /// The list of those that are.
         online: String,
+    },
+    /// A memory node that isn't there.
+    #[error("memory node {node} isn't there: this machine has {online}")]
+    NodeMissing {
+        /// The first one missing.
+        node: u32,
+        /// The list of those that are.
+        online: String,
+    },
+    /// More real time than there is time.
+    #[error("`--cpu-rt-runtime` {runtime} is longer than the period, {period} (`--cpu-rt-period`)")]
+    RealtimeAbovePeriod {
+        /// Microseconds of real time.
+        runtime: i64,
+        /// Microseconds of a period.
+        period: u64,
+    },
+    /// A path that should be a namespace.
+    #[error("`{flag} ns:{}`: {why}", path.display())]
+    Namespace {
+        /// The flag.
+        flag: &'static str,
+        /// What was given.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: NamespaceFault,
     },
     /// Too little memory.
     #[error("`{flag}` must be at least 6 MiB")]
@@ -328,6 +357,23 @@ pub enum RequestError {
     },
 }
 
+/// What is wrong with the path of a namespace.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NamespaceFault {
+    /// It can't be opened.
+    #[error("{}", describe(*.0))]
+    Unreachable(Errno),
+    /// Another kind of file.
+    #[error("it is not a namespace")]
+    File,
+    /// Another kind of namespace.
+    #[error("it is a {0} namespace")]
+    Kind(skiff_sys::ns::Kind),
+    /// The kernel refuses to enter the user namespace that one is in.
+    #[error("it is the user namespace of skiff itself")]
+    OwnUsers,
+}
+
 impl RequestError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
@@ -347,6 +393,14 @@ impl RequestError {
             Self::SwapWithoutMemory => "add `--memory`".to_owned(),
             Self::OffsetsOfSharedTime => "the wall clock is in no namespace and can't be moved".to_owned(),
             Self::UnknownCapability { .. } => "capabilities(7) lists them; `ALL` means every one".to_owned(),
+            Self::UnknownUlimit { .. } => {
+                "such as nofile, nproc, core, memlock or stack; setrlimit(2) lists them".to_owned()
+            }
+            Self::Namespace { why: NamespaceFault::OwnUsers, .. } => "leave the flag out".to_owned(),
+            Self::Namespace { .. } => {
+                "a namespace is a file below /proc/PID/ns, or one that `skiff unshare --net=FILE` or `ip netns` made"
+                    .to_owned()
+            }
             Self::User { source: skiff_sys::users::UserError::NoUser(_) } => {
                 "names are looked up in the image's /etc/passwd; a number needs no entry".to_owned()
             }

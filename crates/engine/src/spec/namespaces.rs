@@ -50,7 +50,10 @@ pub(super) fn check(request: &RunRequest) -> Result<(), RequestError> {
         return Err(RequestError::OffsetsOfSharedTime);
     }
     if user_sharing(request) == Sharing::Private && request.security.privileged {
-        return Err(RequestError::PrivilegedUserNamespace);
+        return Err(match namespaces.user {
+            None => RequestError::PrivilegedStrict,
+            Some(_) => RequestError::PrivilegedUserNamespace,
+        });
     }
     Ok(())
 }

@@ -16,6 +16,8 @@ const MEMORY_MINIMUM: u64 = 6 << 20;
 const PIDS_DEFAULT: i64 = 4096;
 /// The kernel's period of the CPU bandwidth controller, in microseconds.
 const PERIOD: u64 = 100_000;
+/// The kernel's period of real-time scheduling, in microseconds.
+const REALTIME_PERIOD: u64 = 1_000_000;
 const NANOS: u64 = 1_000_000_000;
 
 /// The limits of the `Spec`; device rules are not in here.
@@ -49,6 +51,17 @@ fn cpu(wishes: &CpuLimits, host: &HostFacts) -> Result<Option<LinuxCpu>, Request
         && let Some(missing) = numbers(asked).into_iter().flatten().find(|cpu| !host.is_online(*cpu))
     {
         return Err(RequestError::CpuMissing { cpu: missing, online: host.online_cpus.clone() });
+    }
+    if let Some(asked) = &wishes.mems
+        && let Some(missing) = numbers(asked).into_iter().flatten().find(|node| !host.has_node(*node))
+    {
+        return Err(RequestError::NodeMissing { node: missing, online: host.memory_nodes.clone() });
+    }
+    let whole = wishes.realtime_period.unwrap_or(REALTIME_PERIOD);
+    if let Some(runtime) = wishes.realtime_runtime
+        && u64::try_from(runtime).is_ok_and(|runtime| runtime > whole)
+    {
+        return Err(RequestError::RealtimeAbovePeriod { runtime, period: whole });
     }
     cpu.set_quota(quota)
         .set_period(period)
@@ -128,7 +141,7 @@ fn memory(wishes: &MemoryLimits, warnings: &mut Vec<String>) -> Result<Option<Li
     }
     if wishes.oom_kill_disable && wishes.limit.is_none() {
         warnings.push(
-            "without --memory, --oom-kill-disable can stall the whole machine when memory runs out"
+            "without `--memory`, `--oom-kill-disable` can stall the whole machine when memory runs out"
                 .to_owned(),
         );
     }

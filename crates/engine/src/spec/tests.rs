@@ -111,4 +111,7 @@ fn privileged_takes_every_safeguard_away() {
     assert_eq!(json["linux"]["resources"]["devices"].as_array().map(Vec::len), Some(1));
     request.namespaces.user = Some(Sharing::Private);
     assert!(matches!(built_spec(&request), Err(RequestError::PrivilegedUserNamespace)));
+    request.namespaces.user = None;
+    request.security.strict = true;
+    assert!(matches!(built_spec(&request), Err(RequestError::PrivilegedStrict)));
 }

@@ -197,3 +197,21 @@ fn packets_are_classed() {
     let network = json(&wishes).unwrap()["network"].take();
     assert_eq!(network, serde_json::json!({"classID": 65537, "priorities": [{"name": "lo", "priority": 5}]}));
 }
+
+#[test]
+fn memory_nodes_must_be_there() {
+    let on = |list: &str| cpu_of(CpuLimits { mems: Some(list.to_owned()), ..CpuLimits::default() });
+    assert!(on("0").is_ok());
+    assert_eq!(on("0-1"), Err(RequestError::NodeMissing { node: 1, online: "0".to_owned() }));
+}
+
+#[test]
+fn real_time_fits_into_its_period() {
+    let asked = |runtime, period| {
+        cpu_of(CpuLimits { realtime_runtime: Some(runtime), realtime_period: period, ..CpuLimits::default() })
+    };
+    assert!(asked(950_000, None).is_ok() && asked(100, Some(100)).is_ok() && asked(-1, Some(100)).is_ok());
+    let above = |runtime, period| Err(RequestError::RealtimeAbovePeriod { runtime, period });
+    assert_eq!(asked(200, Some(100)), above(200, 100));
+    assert_eq!(asked(1_000_001, None), above(1_000_001, 1_000_000));
+}
