@@ -167,9 +167,13 @@ fn r33_the_hosts_image_hides_secrets_and_keeps_writes_away() {
     requires!(Root, Overlay);
     let skiff = Skiff::new();
     let canary = Canary::new(&skiff, "canary");
+    // What the host has of these; a tree below a mount point isn't the host's.
+    let engines = ["/var/lib/docker", "/var/lib/containers", "/var/lib/containerd", "/etc/ssl/private"];
+    let engines: Vec<_> = engines.into_iter().filter(|path| fs::metadata(path).is_ok()).collect();
     let script = format!(
-        "cat /etc/shadow /etc/gshadow 2>/dev/null; ls -A /root /home /tmp /run/docker /var/lib/docker /var/lib/containers 2>/dev/null | grep -v :; \
-         ls -A {0} 2>/dev/null; echo pwned >/etc/pwned && rm -rf /usr/share/doc /etc/hostname.d; cat /etc/pwned",
+        "cat /etc/shadow /etc/gshadow 2>/dev/null; ls -A /root /home /tmp /run/docker {} 2>/dev/null | grep -v :; \
+         ls -A {} 2>/dev/null; echo pwned >/etc/pwned && rm -rf /usr/share/doc /etc/hostname.d; cat /etc/pwned",
+        engines.join(" "),
         skiff.root().display()
     );
     let docs = || fs::read_dir("/usr/share/doc").map(Iterator::count).unwrap_or(0);

@@ -76,15 +76,17 @@ fn r01_a_target_that_is_swapped_all_the_time_never_leads_outside() {
     let canary = Canary::new(&skiff, "canary");
     let scratch = skiff.scratch();
     let (shared, evil) = (scratch.join("shared"), scratch.join("evil"));
-    fs::create_dir_all(shared.join("target/in")).unwrap();
+    fs::create_dir_all(shared.join("target")).unwrap();
     fs::create_dir(&evil).unwrap();
     symlink(format!("../../../../../..{}", canary.path()), shared.join("link")).unwrap();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| swap(&shared.join("target"), &shared.join("link"), &stop));
         for round in 0..25 {
-            let (outer, inner) =
-                (format!("{}:/shared", shared.display()), format!("{}:/shared/target/in", evil.display()));
+            let (outer, inner) = (
+                format!("{}:/shared", shared.display()),
+                format!("{}:/shared/target/new{round}", evil.display()),
+            );
             let script =
                 format!("cat /proc/self/mountinfo; echo pwned >{0}/a/made; cat {0}/secret", canary.path());
             let flags = ["run", "--rm", "-v", &outer, "-v", &inner, "box", "sh", "-c", &script];
