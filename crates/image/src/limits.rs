@@ -15,6 +15,8 @@ pub(crate) const SPARSE_REGIONS: usize = 100_000;
 pub(crate) const XATTRS: usize = 256;
 /// Bytes of one extended attribute; the kernel has the same limit.
 pub(crate) const XATTR_VALUE: usize = 65_536;
+/// Bytes of the names of directories that are kept until an archive's end.
+pub(crate) const KEPT_NAMES: usize = 256 << 20;
 /// Zeros after the end of an archive: `tar -b` allows records of this size and more.
 pub(crate) const TRAILING_ZEROS: u64 = 64 << 20;
 /// Bytes of the window that a decoder keeps, as a power of two: 128 MiB.

@@ -14,8 +14,8 @@ mod parents;
 mod path;
 mod whiteout;
 
-use crate::Error;
 use crate::archive::{Archive, ArchiveError, Device, Entry, EntryKind, Problem, Timestamp};
+use crate::{Error, limits};
 use disk::Budget;
 use parents::Parents;
 use path::EntryPath;
@@ -25,6 +25,7 @@ use skiff_sys::root::open_in_root;
 use skiff_sys::{Errno, fail};
 use std::ffi::CString;
 use std::io::BufRead;
+use std::rc::Rc;
 use whiteout::Whiteout;
 
 /// Where a layer lies in its image.
@@ -64,6 +65,7 @@ pub fn unpack<R: BufRead>(
         parents: Parents::new(root),
         budget: Budget::new(root)?,
         directory_times: Vec::new(),
+        memory: Memory { left: limits::KEPT_NAMES },
         done: Unpacked::default(),
     };
     while let Some(entry) = archive.next_entry()? {
@@ -80,8 +82,30 @@ struct Unpacker<'a> {
     budget: Budget<'a>,
     /// Set at the end, because every entry in a directory changes its time.
     directory_times: Vec<(EntryPath, Timestamp)>,
+    /// For the names in the list above and in `done`.
+    memory: Memory,
     done: Unpacked,
 }
+
+/// How much may still be kept in memory until the end of an archive: a few compressed bytes can name very many
+/// directories.
+struct Memory {
+    left: usize,
+}
+
+impl Memory {
+    /// Allows a name of `bytes` more.
+    fn keep(&mut self, bytes: usize) -> Option<()> {
+        self.left = self.left.checked_sub(bytes.saturating_add(NAME_OVERHEAD))?;
+        Some(())
+    }
+}
+
+/// What a list needs for a name beside its bytes.
+const NAME_OVERHEAD: usize = 64;
+
+/// Why an archive of nothing but directories is refused.
+const TOO_MANY: &str = "the names of the directories up to here take more memory than the limit of 256 MiB";
 
 /// The error of a call for the entry `path`.
 fn failed<'a>(path: &'a [u8], what: &'static str) -> impl FnOnce(Errno) -> Error + 'a {
@@ -100,7 +124,7 @@ impl Unpacker<'_> {
         if let Some(whiteout) = Whiteout::parse(&path, entry)? {
             return self.whiteout(&path, whiteout);
         }
-        let parent = self.parents.open(&path, &mut self.done.implied)?;
+        let parent = self.parent(&path)?;
         let place = Place { parent: parent.as_fd(), name: path.name()?, path: &entry.path };
         match &entry.kind {
             EntryKind::Directory => self.directory(&place, entry, path),
@@ -116,12 +140,29 @@ impl Unpacker<'_> {
         }
     }
 
+    /// The directory that `path` is made in.
+    fn parent(&mut self, path: &EntryPath) -> Result<Rc<OwnedFd>, Error> {
+        let known = self.done.implied.len();
+        let parent = self.parents.open(path, &mut self.done.implied)?;
+        let mut made = self.done.implied.iter().skip(known);
+        match made.try_for_each(|name| self.memory.keep(name.len())) {
+            Some(()) => Ok(parent),
+            None => Err(refused(path.bytes(), TOO_MANY)),
+        }
+    }
+
+    fn set_time_later(&mut self, path: EntryPath, time: Timestamp) -> Result<(), Error> {
+        self.memory.keep(path.bytes().len()).ok_or_else(|| refused(path.bytes(), TOO_MANY))?;
+        self.directory_times.push((path, time));
+        Ok(())
+    }
+
     /// The entry for the root itself: it can only be a directory, and only its attributes count.
     fn root_entry(&mut self, entry: &Entry) -> Result<(), Error> {
         if entry.kind != EntryKind::Directory {
             return Err(refused(&entry.path, "the root can only be a directory"));
         }
-        self.directory_times.push((EntryPath::root(), entry.mtime));
+        self.set_time_later(EntryPath::root(), entry.mtime)?;
         self.done.dropped_xattrs += attributes::set(self.root, entry)?;
         Ok(())
     }
@@ -148,7 +189,7 @@ impl Unpacker<'_> {
         if was_deleted {
             whiteout::make_opaque(opened.as_fd()).map_err(failed(place.path, "make opaque"))?;
         }
-        self.directory_times.push((path, entry.mtime));
+        self.set_time_later(path, entry.mtime)?;
         self.done.dropped_xattrs += attributes::set(opened.as_fd(), entry)?;
         Ok(())
     }
@@ -265,7 +306,7 @@ impl Unpacker<'_> {
     }
 
     fn whiteout(&mut self, path: &EntryPath, whiteout: Whiteout) -> Result<(), Error> {
-        let parent = self.parents.open(path, &mut self.done.implied)?;
+        let parent = self.parent(path)?;
         match (self.position, whiteout) {
             // Nothing is below, so there is nothing to delete.
             (Position::Lowest, _) => Ok(()),

@@ -142,10 +142,13 @@ fn text(value: &[u8]) -> Result<Vec<u8>, Problem> {
     Ok(value.to_vec())
 }
 
+/// As many digits as the largest number has.
+pub(super) const DECIMAL_MAX: usize = 20;
+
 /// Decimal digits and nothing else.
 pub(super) fn decimal(digits: &[u8]) -> Result<u64, Problem> {
     let bad = Problem::Pax("a number");
-    if digits.is_empty() || digits.len() > 20 {
+    if digits.is_empty() || digits.len() > DECIMAL_MAX {
         return Err(bad);
     }
     digits

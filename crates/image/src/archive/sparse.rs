@@ -77,6 +77,10 @@ impl MapReader {
                 continue;
             }
             if byte != b'\n' {
+                // Without this the memory for a line without an end would be as large as the archive.
+                if self.line.len() == pax::DECIMAL_MAX {
+                    return Err(Problem::Sparse("the map"));
+                }
                 self.line.push(byte);
                 continue;
             }

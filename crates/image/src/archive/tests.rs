@@ -280,6 +280,8 @@ fn r19_sparse_maps_that_make_no_sense_are_refused() {
     refused(map("1\nx\n4\n", b"1234", "100"), "the map");
     refused(map("1000000000\n", b"", "100"), "regions");
     refused(map("2\n0\n1\n", b"1", "100"), "malformed sparse file");
+    // A line without an end must not be collected until the archive's.
+    refused(map(&"1".repeat(4096), b"1", "100"), "malformed sparse file: the map");
     refused(map("0\n", b"", "9223372036854775808"), "beyond the end");
     for key in ["GNU.sparse.map", "GNU.sparse.numblocks", "GNU.sparse.size", "SCHILY.realsize"] {
         refused(Tar::default().pax(&[(key, b"1")]).file("f", b""), "not supported");

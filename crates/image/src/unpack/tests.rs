@@ -444,3 +444,10 @@ fn unpacking_twice_gives_the_same() {
     let link = jail.path("d/h").metadata().unwrap();
     assert_eq!((link.nlink(), link.len()), (2, 1));
 }
+
+#[test]
+fn r21_names_of_directories_are_kept_within_a_limit() {
+    let mut memory = Memory { left: 3 * (10 + NAME_OVERHEAD) };
+    assert_eq!([(); 4].map(|()| memory.keep(10)), [Some(()), Some(()), Some(()), None]);
+    assert_eq!(Memory { left: usize::MAX }.keep(usize::MAX), Some(()));
+}
