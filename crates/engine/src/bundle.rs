@@ -3,25 +3,19 @@
 //! There is no container of ours around it: no directory, no record, no monitor unless a terminal needs one. The
 //! process has the caller's own stdio, as `runc run` gives it.
 
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
-    SocketType, connect, sendmsg, socket_with,
-};
 use rustix::process::Signal;
 use skiff_cgroup::{CgroupPath, Layout};
 use skiff_monitor::{SignalProxy, Stdin};
 use skiff_oci::runtime::{LinuxResources, Spec};
 use skiff_runtime::{Bundle, Init, LaunchPlan, Options, Rootfs, Stdio, launch};
-use skiff_sys::Errno;
 use skiff_sys::clone::wait_for;
 use skiff_sys::signal::{self, SignalSet};
+use skiff_sys::{Errno, scm_rights};
 
 use crate::EngineError;
 
@@ -98,11 +92,11 @@ fn on_our_stdio(run: &BundleRun, mut plan: LaunchPlan) -> Result<u8, EngineError
     let mut init = launch(&mut plan, Stdio::Inherit)?;
     let served = introduce(run, &mut init).and_then(|()| serve(&init, signals.as_fd()));
     let ended = if served.is_err() { end(&init) } else { Ok(()) };
-    let killed = match &init.cgroup {
-        // With the host's pid namespace, its children outlive it.
-        Some(cgroup) if !cgroup.procs()?.is_empty() => cgroup.kill(),
-        _ => Ok(()),
-    };
+    // With the host's pid namespace, its children outlive it.
+    let killed = init.cgroup.as_ref().map_or(Ok(()), |cgroup| match cgroup.procs()?.is_empty() {
+        true => Ok(()),
+        false => cgroup.kill(),
+    });
     let deleted = init.delete(&plan);
     let code = served?;
     ended?;
@@ -114,26 +108,14 @@ fn on_our_stdio(run: &BundleRun, mut plan: LaunchPlan) -> Result<u8, EngineError
 /// Says who the process is to those who asked.
 fn introduce(run: &BundleRun, init: &mut Init) -> Result<(), EngineError> {
     if let (Some(socket), Some(master)) = (&run.console_socket, init.terminal.take()) {
-        send_terminal(socket, &master)
+        // As runc does it: the descriptor with a byte or more of text.
+        scm_rights::send_to(socket, b"/dev/ptmx", master.as_fd())
             .map_err(|source| failed("send the terminal to the console socket", source))?;
     }
     if let Some(path) = &run.pid_file {
         write_pid(path, init).map_err(|source| failed("write the pid file", source))?;
     }
     Ok(())
-}
-
-/// As runc does it: the descriptor with a byte or more of text.
-fn send_terminal(path: &Path, master: &OwnedFd) -> Result<(), Errno> {
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    connect(&socket, &SocketAddrUnix::new(path)?)?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [master.as_fd()];
-    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-        return Err(Errno::NOBUFS);
-    }
-    sendmsg(&socket, &[IoSlice::new(b"/dev/ptmx")], &mut control, SendFlags::NOSIGNAL).map(|_| ())
 }
 
 /// A reader that waits for the file sees the whole number: it gets its name when it is complete.

@@ -8,22 +8,6 @@ use super::RequestError;
 use crate::facts::{DeviceFact, DeviceKind, HostFacts};
 use crate::request::{DeviceRule, Security};
 
-/// `mknod` of anything: a node alone opens nothing.
-const ANY_NODE: [LinuxDeviceType; 2] = [LinuxDeviceType::C, LinuxDeviceType::B];
-
-/// null, zero, full, random, urandom, tty, console, ptmx, and every pty.
-const ALLOWED: [(i64, Option<i64>); 9] = [
-    (1, Some(3)),
-    (1, Some(5)),
-    (1, Some(7)),
-    (1, Some(8)),
-    (1, Some(9)),
-    (5, Some(0)),
-    (5, Some(1)),
-    (5, Some(2)),
-    (136, None),
-];
-
 /// The nodes beside those that every container has.
 pub(super) fn nodes(security: &Security, host: &HostFacts) -> Result<Vec<LinuxDevice>, RequestError> {
     let mut nodes = Vec::new();
@@ -54,10 +38,7 @@ pub(super) fn rules(security: &Security, host: &HostFacts) -> Result<Vec<LinuxDe
         return Ok(vec![rule(LinuxDeviceType::A, None, None, "rwm", Verdict::Allow)]);
     }
     let mut rules = vec![rule(LinuxDeviceType::A, None, None, "rwm", Verdict::Deny)];
-    rules.extend(ANY_NODE.map(|kind| rule(kind, None, None, "m", Verdict::Allow)));
-    rules.extend(
-        ALLOWED.map(|(major, minor)| rule(LinuxDeviceType::C, Some(major), minor, "rwm", Verdict::Allow)),
-    );
+    rules.extend(skiff_cgroup::DeviceRule::DEFAULTS.iter().map(default_rule));
     for wish in &security.devices {
         for fact in host.devices_at(&wish.source)? {
             let (major, minor) = (i64::from(fact.major), i64::from(fact.minor));
@@ -68,6 +49,17 @@ pub(super) fn rules(security: &Security, host: &HostFacts) -> Result<Vec<LinuxDe
         rules.push(asked_rule(wish)?);
     }
     Ok(rules)
+}
+
+/// One of the rules that every container has.
+fn default_rule(default: &skiff_cgroup::DeviceRule) -> LinuxDeviceCgroup {
+    let kind = match default.kind {
+        skiff_cgroup::DeviceKind::Any => LinuxDeviceType::A,
+        skiff_cgroup::DeviceKind::Block => LinuxDeviceType::B,
+        skiff_cgroup::DeviceKind::Character => LinuxDeviceType::C,
+    };
+    let (major, minor) = (default.major.map(i64::from), default.minor.map(i64::from));
+    rule(kind, major, minor, &default.access.to_string(), Verdict::Allow)
 }
 
 fn asked_rule(wish: &DeviceRule) -> Result<LinuxDeviceCgroup, RequestError> {
