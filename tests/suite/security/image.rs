@@ -11,7 +11,7 @@ use super::{Canary, SECRET, refused};
 #[track_caller]
 fn load(skiff: &Skiff, name: &str, config: Value) {
     let home = skiff.scratch().join("saved");
-    fs::create_dir(&home).unwrap();
+    fs::create_dir(&home).expect("make a directory");
     let layer = skiff_e2e::busybox_archive(&home, "layer");
     let sum = |path: &std::path::Path| {
         let output = Command::new("sha256sum").arg(path).output().success();
@@ -24,19 +24,19 @@ fn load(skiff: &Skiff, name: &str, config: Value) {
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", sum(&layer))] },
     });
     let written = home.join("config.json");
-    fs::write(&written, serde_json::to_vec(&document).unwrap()).unwrap();
+    fs::write(&written, document.to_string()).expect("write the configuration");
     let config_name = format!("{}.json", sum(&written));
-    fs::rename(&written, home.join(&config_name)).unwrap();
+    fs::rename(&written, home.join(&config_name)).expect("name the configuration");
     let manifest =
         json!([{ "Config": config_name, "RepoTags": [format!("{name}:latest")], "Layers": ["layer.tar"] }]);
-    fs::write(home.join("manifest.json"), serde_json::to_vec(&manifest).unwrap()).unwrap();
+    fs::write(home.join("manifest.json"), manifest.to_string()).expect("write the manifest");
     let archive = skiff.scratch().join("saved.tar");
     let tar =
         Command::new("tar").args(["--create", "--numeric-owner", "--file"]).arg(&archive).arg("--directory");
     tar.arg(&home).args(["manifest.json", &config_name, "layer.tar"]).output().success();
     skiff.command(["load", "--input"]).arg(&archive).output().success();
-    fs::remove_dir_all(&home).unwrap();
-    fs::remove_file(&archive).unwrap();
+    fs::remove_dir_all(&home).expect("remove the directory");
+    fs::remove_file(&archive).expect("remove the archive");
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn mountinfo() -> String {
 /// Where `script` is run: a mount namespace with a shared tmpfs at `$1`, which stands for the host.
 fn host_with_shared_mounts(skiff: &Skiff, script: &str) -> Command {
     let at = skiff.scratch().join("shared");
-    fs::create_dir(&at).unwrap();
+    fs::create_dir(&at).expect("make a directory");
     naive(&format!("mount -t tmpfs tmpfs \"$1\"; mount --make-shared \"$1\"; {script}")).arg("sh").arg(at)
 }
 
@@ -161,13 +161,13 @@ fn r05_nothing_covers_the_kernels_places() {
 /// A bundle whose `/dev` is the directory `dev` of the scratch directory, made by `fill`.
 fn bundle_with_foreign_dev(skiff: &Skiff, fill: impl FnOnce(&std::path::Path), more: Value) -> TestBundle {
     let dev = skiff.scratch().join("dev");
-    fs::create_dir(&dev).unwrap();
+    fs::create_dir(&dev).expect("make a directory");
     fill(&dev);
     TestBundle::new(skiff, "bundle", &["cat", "/proc/interrupts"]).with(|config| {
-        let mounts = config["mounts"].as_array_mut().unwrap();
-        mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+        let mounts = config["mounts"].as_array_mut().expect("a list of mounts");
+        mounts.retain(|mount| !mount["destination"].as_str().expect("a destination").starts_with("/dev"));
         mounts.push(json!({ "destination": "/dev", "type": "bind", "source": dev, "options": ["rbind"] }));
-        mounts.extend(more.as_array().unwrap().iter().cloned());
+        mounts.extend(more.as_array().expect("a list of mounts").iter().cloned());
         config["linux"]["maskedPaths"] = json!(["/proc/interrupts"]);
     })
 }

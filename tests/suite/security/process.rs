@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use skiff_e2e::{Command, Deadline, Skiff, busybox_rootfs, requires};
+use skiff_e2e::{Command, Deadline, Skiff, TestBundle, busybox_rootfs, requires};
 
 use super::{Canary, SECRET, hostile_image, naive, refused};
 use crate::family::{children, init_of};
@@ -213,6 +213,9 @@ fn r09_no_descriptor_of_the_caller_arrives() {
         // The fourth is the one with which `ls` reads the directory.
         numbers.success().stdout_is("0\n1\n2\n3\n");
     }
+    let bundle = TestBundle::new(&skiff, "bundle", &["ls", "/proc/self/fd"]);
+    let run = skiff.command(["oci", "run", "--bundle"]).arg(bundle.path()).arg("c").wrapped(hostile);
+    run.output().success().stdout_is("0\n1\n2\n3\n");
     // The control: a plain chroot passes them on.
     let root = skiff.scratch().join("root");
     busybox_rootfs(&root);

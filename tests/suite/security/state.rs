@@ -55,7 +55,8 @@ fn r25_control_a_joined_name_is_a_path() {
 #[test]
 fn r26_directories_of_others_are_refused() {
     requires!(Root, Overlay);
-    let cases: [(&str, fn(&Path)); 5] = [
+    type Change = fn(&Path);
+    let cases: [(&str, Change); 5] = [
         ("open to all", |path| fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap()),
         ("open to the group", |path| fs::set_permissions(path, fs::Permissions::from_mode(0o770)).unwrap()),
         ("somebody else's", |path| chown(path, Some(1000), Some(1000)).unwrap()),

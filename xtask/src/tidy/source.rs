@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn unsafe_code_is_allowed_in_sys_alone() {
+    fn r39_unsafe_code_is_allowed_in_sys_alone() {
         let text = "//! A file.\nfn f() { unsafe { g() } }\n";
         assert_eq!(of("crates/sys/src/a.rs", text), Vec::<String>::new());
         assert_eq!(of("crates/store/src/a.rs", text).len(), 1);
