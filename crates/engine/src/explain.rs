@@ -28,6 +28,8 @@ pub enum Finding {
     Missing,
     /// The interpreter of a script isn't there.
     NoInterpreter(String),
+    /// A script whose lines end as on Windows: the carriage return is part of the interpreter's name.
+    CarriageReturn(String),
     /// The loader of a dynamic program isn't there.
     NoLoader(String),
     /// It is a directory.
@@ -46,6 +48,12 @@ impl fmt::Display for Finding {
             Self::NotInPath { .. } => f.write_str("no such program in the image's PATH"),
             Self::Missing => f.write_str("no such file in the image"),
             Self::NoInterpreter(path) => write!(f, "it is a script for `{path}`, which isn't in the image"),
+            Self::CarriageReturn(path) => {
+                write!(
+                    f,
+                    "it is a script for `{path}\\r`: its lines end with a carriage return, as on Windows"
+                )
+            }
             Self::NoLoader(path) => write!(f, "it needs the loader `{path}`, which isn't in the image"),
             Self::Directory => f.write_str("it is a directory"),
             Self::NotExecutable => f.write_str("it has no execute permission"),
@@ -65,6 +73,7 @@ impl Finding {
             Self::NotExecutable => {
                 Some(format!("`chmod +x` it, or run it by its interpreter: `sh {program}`"))
             }
+            Self::CarriageReturn(_) => Some(format!("`sed -i 's/\\r$//'` takes them out of {program}")),
             Self::Foreign(_) => Some("use an image that is made for this machine".to_owned()),
             Self::NotAProgram => {
                 Some(format!("if it is a script, run it by its interpreter: `sh {program}`"))
@@ -157,6 +166,9 @@ impl View {
         // Not before it is known to be a file: a device of the image must stay closed.
         let length = rustix::io::pread(open_regular(file.as_fd()).ok()?, &mut header, 0).ok()?;
         match kind(header.get(..length)?) {
+            Kind::Script(interpreter) if interpreter.ends_with('\r') => {
+                Some(Finding::CarriageReturn(interpreter.trim_end().to_owned()))
+            }
             Kind::Script(interpreter) if self.find(Path::new(&interpreter)).is_none() => {
                 Some(Finding::NoInterpreter(interpreter))
             }
@@ -186,7 +198,8 @@ fn kind(header: &[u8]) -> Kind {
     if let Some(line) = header.strip_prefix(b"#!") {
         let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
         let words = String::from_utf8_lossy(line);
-        return match words.split_ascii_whitespace().next() {
+        // The kernel's blanks; a carriage return is none.
+        return match words.split([' ', '\t']).find(|word| !word.is_empty()) {
             Some(interpreter) => Kind::Script(interpreter.to_owned()),
             None => Kind::Other,
         };

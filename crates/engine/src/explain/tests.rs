@@ -89,6 +89,15 @@ fn scripts_and_programs_need_what_they_name() {
 }
 
 #[test]
+fn line_ends_of_windows_are_named() {
+    let layers = Layers::new("windows").with("low/bin/script", b"#!/bin/sh\r\necho\r\n", 0o755);
+    let finding = layers.explain("script").unwrap();
+    assert_eq!(finding, Finding::CarriageReturn("/bin/sh".to_owned()));
+    assert!(finding.to_string().starts_with(r"it is a script for `/bin/sh\r`"), "{finding}");
+    assert!(finding.hint("script").is_some_and(|hint| hint.contains("sed -i")));
+}
+
+#[test]
 fn foreign_and_other_files_are_named() {
     let layers = Layers::new("foreign")
         .with("low/bin/foreign", &elf(FOREIGN, "/l"), 0o755)
