@@ -227,6 +227,9 @@ fn write_hint(path: &str, value: &str, source: Errno) -> Option<&'static str> {
             "the parent group has less real-time budget than that"
         }
         ("cpu.shares" | "cpu.weight", Errno::INVAL) => "an idle group has no weight",
+        ("blkio.bfq.weight_device" | "io.bfq.weight", Errno::OPNOTSUPP) if value.contains(':') => {
+            "that disk isn't scheduled by BFQ: `echo bfq > /sys/block/DISK/queue/scheduler` changes it"
+        }
         ("io.max", Errno::NODEV) => "limits are for whole disks: there is none of that number",
         (file, Errno::NODEV | Errno::INVAL) if file.starts_with("blkio.throttle.") && value.contains(':') => {
             "limits are for whole disks: there is none of that number"

@@ -131,6 +131,7 @@ impl LaunchError {
             Self::Source { source: Errno::NOENT, .. } => {
                 Some("a bind mount needs an existing source: make the file or directory first".into())
             }
+            Self::Cgroup(error) | Self::Leftover { source: error, .. } => error.hint().map(str::to_owned),
             Self::Died { status: 137, .. } => {
                 Some("it was killed, perhaps by the memory limit: raise `--memory`".into())
             }
@@ -170,5 +171,12 @@ mod tests {
         assert_eq!(exec(Errno::ACCESS).exit_code(), 126);
         assert_eq!(exec(Errno::NOEXEC).exit_code(), 126);
         assert_eq!(LaunchError::spec("process", "missing").exit_code(), 125);
+    }
+
+    #[test]
+    fn the_hint_of_a_refused_limit_reaches_the_user() {
+        let (path, value) = ("/c/blkio.bfq.weight_device".to_owned(), "8:0 500".to_owned());
+        let refused = skiff_cgroup::Error::Write { path, value, source: Errno::OPNOTSUPP };
+        assert!(LaunchError::from(refused).hint().is_some_and(|hint| hint.contains("BFQ")));
     }
 }

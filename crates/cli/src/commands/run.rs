@@ -57,6 +57,10 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     for warning in &status.warnings {
         output::aside(warning);
     }
+    // What could not be limited is known only when the cgroup is made, in the monitor.
+    for warning in &status.warnings {
+        output::aside(warning);
+    }
     for left in &status.left {
         output::aside(&format!("left behind: {left}"));
     }
