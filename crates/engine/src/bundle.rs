@@ -3,6 +3,8 @@
 //! There is no container of ours around it: no directory, no record, no monitor unless a terminal needs one. The
 //! process has the caller's own stdio, as `runc run` gives it.
 
+use std::fs::File;
+use std::io::{BufReader, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -14,10 +16,14 @@ use skiff_monitor::{SignalProxy, Stdin};
 use skiff_oci::runtime::{LinuxResources, Spec};
 use skiff_runtime::{Bundle, Init, LaunchPlan, Options, Rootfs, Stdio, launch};
 use skiff_sys::clone::wait_for;
+use skiff_sys::root::open_regular;
 use skiff_sys::signal::{self, SignalSet};
 use skiff_sys::{Errno, scm_rights};
 
 use crate::EngineError;
+
+/// The bytes of a `config.json`: what is longer isn't read to its end, and so is no document.
+const LONGEST_CONFIG: u64 = 8 << 20;
 
 /// A bundle to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,10 +77,11 @@ fn place_in_cgroup(spec: &mut Spec, id: &str) {
 /// The document of a bundle.
 fn read_config(directory: &Path) -> Result<Spec, EngineError> {
     let path = directory.join("config.json");
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file =
-        rustix::fs::open(&path, flags, Mode::empty()).map_err(|source| failed("read config.json", source))?;
-    serde_json::from_reader(std::io::BufReader::new(std::fs::File::from(file)))
+    let found = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let file = found
+        .and_then(|found| open_regular(found.as_fd()))
+        .map_err(|source| failed("open config.json", source))?;
+    serde_json::from_reader(BufReader::new(File::from(file).take(LONGEST_CONFIG)))
         .map_err(|source| EngineError::Config { path, source })
 }
 
@@ -125,8 +132,13 @@ fn write_pid(path: &Path, init: &Init) -> Result<(), Errno> {
     let temporary = path.with_file_name(name);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
     let file = rustix::fs::open(&temporary, flags, Mode::from_raw_mode(0o644))?;
-    rustix::io::write(&file, init.pid.as_raw_nonzero().to_string().as_bytes())?;
-    rustix::fs::rename(&temporary, path)
+    let named = rustix::io::write(&file, init.pid.as_raw_nonzero().to_string().as_bytes())
+        .and_then(|_| rustix::fs::rename(&temporary, path));
+    if named.is_err() {
+        // What it is named after says more than why it can't be taken away.
+        let _left_behind = rustix::fs::unlink(&temporary);
+    }
+    named
 }
 
 /// From here on, signals wait in the descriptor instead of ending us.
@@ -179,4 +191,26 @@ fn end(init: &Init) -> Result<(), EngineError> {
 
 fn failed(doing: &'static str, source: Errno) -> EngineError {
     EngineError::Foreground { doing, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, FileType, mknodat};
+
+    #[test]
+    fn r21_a_document_is_a_regular_file_of_at_most_8_mib() {
+        let directory = PathBuf::from(format!("/tmp/skiff-config-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("config.json");
+        let spec = |padding: usize| format!(r#"{{"ociVersion":"1.2.0"{}}}"#, " ".repeat(padding));
+        std::fs::write(&path, spec(5)).unwrap();
+        assert_eq!(read_config(&directory).unwrap().version(), "1.2.0");
+        std::fs::write(&path, spec(8 << 20)).unwrap();
+        assert!(matches!(read_config(&directory), Err(EngineError::Config { .. })));
+        std::fs::remove_file(&path).unwrap();
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        assert!(matches!(read_config(&directory), Err(EngineError::Foreground { source: Errno::INVAL, .. })));
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
 }
