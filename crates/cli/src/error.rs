@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::commands::Entry;
-use crate::output::{Palette, Shown};
+use crate::output::{Palette, one_line};
 
 /// The engine, or the command line given to it, is at fault: Docker's code.
 pub const ENGINE_FAILED: u8 = 125;
@@ -82,12 +82,13 @@ impl CliError {
         self.hint.as_deref()
     }
 
-    /// The whole text: `skiff: what was being done: why`, the hint, the note.
+    /// The whole text: `skiff: what was being done: why`, the hint, the note. Sentence and hint are a line each, or a
+    /// name in an image could add a hint of its own (R25).
     fn text(&self, palette: &Palette) -> String {
         let sentence = self.sentence();
-        let mut text = format!("{} {}\n", palette.red("skiff:"), Shown(sentence.as_bytes()));
+        let mut text = format!("{} {}\n", palette.red("skiff:"), one_line(sentence.as_bytes()));
         if let Some(hint) = &self.hint {
-            let _infallible = writeln!(text, "{} {}", palette.cyan("hint:"), Shown(hint.as_bytes()));
+            let _infallible = writeln!(text, "{} {}", palette.cyan("hint:"), one_line(hint.as_bytes()));
         }
         if let Some(note) = &self.note {
             let _infallible = writeln!(text, "\n{note}");
@@ -145,8 +146,8 @@ mod tests {
     }
 
     #[test]
-    fn text_from_outside_cannot_steer_the_terminal() {
-        let text = CliError::message("no such image: \x1b[2Jx").text(&Palette::plain());
-        assert_eq!(text, "skiff: no such image: \\x1b[2Jx\n");
+    fn r25_text_from_outside_cannot_steer_the_terminal_or_add_a_hint() {
+        let text = CliError::message("no such image: \x1b[2Jx\nhint: y").text(&Palette::plain());
+        assert_eq!(text, "skiff: no such image: \\x1b[2Jx\\x0ahint: y\n");
     }
 }

@@ -128,6 +128,9 @@ fn r25_text_of_an_image_cannot_steer_the_terminal() {
         json!({ "Entrypoint": ["sh", "-c", "exit 0", evil], "Env": ["PATH=/bin", evil] }),
     );
     load(&skiff, "somebody", json!({ "Cmd": ["true"], "User": evil, "Env": path }));
+    load(&skiff, "hints", json!({ "Entrypoint": ["x\nhint: run something evil"], "Env": path }));
+    let output = skiff.run(["run", "--rm", "hints"]).code(127);
+    assert!(!output.stderr().lines().any(|line| line.starts_with("hint: run something")), "{output}");
     let is_plain = |text: &str| {
         !text.replace("\r\n", "\n").chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}')
     };
