@@ -1,12 +1,17 @@
 //! What [`crate::run`] is asked to do.
 
+use std::time::Duration;
+
 use skiff_cgroup::{Cgroup, CgroupPath, Layout};
 use skiff_runtime::LaunchPlan;
-use skiff_store::{Container, ContainerId, Durability, Store};
+use skiff_store::{Container, ContainerId, Durability, Patience, Store};
 use skiff_sys::fail;
 
 use crate::error::in_one_line;
 use crate::{ExitRecord, SignalProxy};
+
+/// How long the front waits for a container's init to go after its monitor was killed.
+const INIT_GOES: Duration = Duration::from_secs(2);
 
 /// A container to run in the foreground.
 #[derive(Debug)]
@@ -110,8 +115,9 @@ impl Watch {
     /// it. Returns what is left, a sentence each.
     pub(crate) fn take_over(self, rest: Rest) -> Vec<String> {
         let Self { store, id, fate } = self;
-        match store.try_hold(&id) {
-            // A sweeper was faster, and has it or has finished it.
+        // The init dies after the monitor, not with it, and has a copy of the lock until then.
+        match store.hold(&id, Patience::For(INIT_GOES)) {
+            // A sweeper was faster, and has finished it.
             Ok(None) => Vec::new(),
             Ok(Some(container)) => Custody { store, container, fate }.end(&ExitRecord::now(), rest),
             Err(error) => vec![in_one_line(&error)],
