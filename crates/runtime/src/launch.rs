@@ -224,11 +224,7 @@ impl Launch {
             Some(rootfs) => send_descriptor(socket, Message::Go, rootfs.as_fd()),
             None => send(socket, Message::Go),
         };
-        match go {
-            // The child is gone: the report or its status say why.
-            Err(Errno::PIPE) => {}
-            other => other.map_err(LaunchError::host("let the child go on"))?,
-        }
+        go_on(go)?;
         self.lap("write its id maps, see it in its cgroup");
         Ok(())
     }
@@ -278,7 +274,7 @@ impl Launch {
                 Some((Message::Listener, Some(descriptor))) => self.listener(plan, descriptor)?,
                 Some((Message::Hooks, _)) => {
                     self.hooks(plan, report)?;
-                    send(socket, Message::Go).map_err(LaunchError::host("let the child go on"))?;
+                    go_on(send(socket, Message::Go))?;
                 }
                 Some(_) => return Err(LaunchError::host("hear from the child")(Errno::PROTO)),
             }
@@ -460,4 +456,13 @@ fn fail_point(steps: &[Step]) -> Option<(usize, fail::Action)> {
 /// Reaches the fail point `name` of the parent.
 fn step(name: &'static str) -> Result<(), LaunchError> {
     fail::point(name).map_err(LaunchError::host(name))
+}
+
+/// What came of telling the child to go on. A child that is gone is no error here: the report or its status
+/// say why.
+fn go_on(sent: Result<(), Errno>) -> Result<(), LaunchError> {
+    match sent {
+        Err(Errno::PIPE) => Ok(()),
+        other => other.map_err(LaunchError::host("let the child go on")),
+    }
 }

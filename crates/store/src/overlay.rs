@@ -49,8 +49,13 @@ impl Overlay {
     /// [`Error::Overlay`] names the option that the kernel refused, with the kernel's own words.
     pub fn mount_detached(&self) -> Result<OwnedFd, Error> {
         self.check()?;
-        if kernel_is_at_least(LAYERS_ONE_BY_ONE) {
-            configure(&self.by_path())
+        let settings = self.by_path();
+        let fits = |value: &Value| match value {
+            Value::Text(text) => text.len() <= FSCONFIG_VALUE_MAX,
+            Value::Fd(_) => true,
+        };
+        if kernel_is_at_least(LAYERS_ONE_BY_ONE) && settings.iter().all(|(_, value)| fits(value)) {
+            configure(&settings)
         } else {
             self.mount_by_short_paths()
         }
@@ -88,7 +93,7 @@ impl Overlay {
         fail::point("store.overlay-mount").map_err(refused("fsopen".into()))
     }
 
-    /// One `lowerdir+` a layer: no escaping and no limit of one page (Linux 6.7).
+    /// One `lowerdir+` a layer: no escaping and no limit for all of them together (Linux 6.7).
     fn by_path(&self) -> Vec<(&'static str, Value)> {
         let lowers = self.lowers.iter().rev();
         let mut settings: Vec<_> =
@@ -98,7 +103,7 @@ impl Overlay {
         settings
     }
 
-    /// All layers in one `lowerdir`, for older kernels; more than a dozen need `mount(2)`, whose page of
+    /// All layers in one `lowerdir`, for older kernels and for long paths; more than a dozen need `mount(2)`, whose page of
     /// options holds them all.
     fn mount_by_short_paths(&self) -> Result<OwnedFd, Error> {
         let short = ShortPaths::open(self)?;

@@ -72,6 +72,20 @@ fn older_kernels_get_one_short_lowerdir() {
 }
 
 #[test]
+fn paths_that_are_longer_than_a_value_work() {
+    let place = Place::new(&"long".repeat(50));
+    let deep = place.0.join("deep".repeat(50));
+    for sub in ["upper", "work"] {
+        fs::create_dir_all(deep.join(sub)).unwrap();
+    }
+    let overlay = Overlay { upper: deep.join("upper"), work: deep.join("work"), ..place.overlay() };
+    let mount = overlay.mount_detached().unwrap();
+    assert_eq!(read(&mount, "both"), "mid");
+    write(&mount, "new", "x");
+    assert!(overlay.upper.join("new").exists());
+}
+
+#[test]
 fn paths_with_every_sign_that_options_know_work() {
     let place = Place::new("a,b:c\\d\\:e=f \"g\" \n%");
     let mount = place.overlay().mount_detached().unwrap();
