@@ -217,7 +217,9 @@ fn bad_input_is_one_sentence_and_leaves_nothing() {
         (&["load", "-i", directory.to_str().expect("a plain name")], "directory"),
         (&["rmi", "host"], "host is built in"),
         (&["rmi"], "IMAGE"),
-        (&["images", "A B"], "invalid image name"),
+        (&["rmi", "none"], "skiff: no such image: none\nhint: `skiff images`"),
+        (&["images", "A B"], "must be lower case"),
+        (&["images", "a b"], "invalid image name \"a b\": it is NAME[:TAG]"),
     ] {
         let output = skiff.run(words).failure().stderr_has(part);
         assert!(output.stdout().is_empty(), "{words:?} printed {}", output.stdout());

@@ -32,7 +32,10 @@ pub enum ReferenceError {
     #[error("the name of an image is missing")]
     Empty,
     /// It breaks the grammar.
-    #[error("invalid image name {0:?}")]
+    #[error(
+        "invalid image name {0:?}: it is NAME[:TAG], of lower-case letters and digits with single `.`, `_`, `-` \
+         and `/` between them"
+    )]
     Format(String),
     /// The part before the tag has upper-case letters.
     #[error("invalid image name {0:?}: the repository must be lower case")]

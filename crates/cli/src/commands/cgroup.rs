@@ -197,7 +197,7 @@ fn found(path: &CgroupPath) -> Result<Cgroup, CliError> {
 /// A group that is not the root, which nobody makes, limits or removes.
 fn named(path: &CgroupPath) -> Result<&CgroupPath, CliError> {
     if path.is_root() {
-        Err(CliError::message("the root of the hierarchies has no limits"))
+        Err(CliError::message("the root of the hierarchies is the whole machine: name a group below it"))
     } else {
         Ok(path)
     }

@@ -23,8 +23,7 @@ use crate::output;
     after_help = "Example:\n  debootstrap stable root && tar -C root -c . | skiff import - debian\n  skiff run --rm debian cat /etc/os-release"
 )]
 pub struct Args {
-    /// Change the image's configuration by an instruction of a Dockerfile (CMD, ENTRYPOINT, ENV, EXPOSE, LABEL,
-    /// STOPSIGNAL, USER, VOLUME, WORKDIR)
+    /// Configure the image as a line of a Dockerfile does: 'CMD ["sh"]', 'ENV A=1', 'USER 1000' and so on
     #[arg(short, long = "change", value_name = "INSTRUCTION")]
     changes: Vec<String>,
     /// Set a comment in the image's history

@@ -59,6 +59,10 @@ fn remove(images: &ImageStore<'_>, name: &str, force: Force) -> Result<Removed, 
             output::aside(&format!("waiting: {locked}"));
             images.remove(name, force, Patience::Forever).doing(doing())
         }
+        // It names the image itself.
+        Err(error @ Error::NotFound(_)) => {
+            Err(CliError::from(error).with_hint("`skiff images` lists those that are here"))
+        }
         Err(error @ Error::InUse { .. }) => {
             Err(CliError::from(error).with_hint("remove what uses it, or add `--force`"))
         }
