@@ -19,8 +19,9 @@ pub(crate) const LAYERS_MAX: usize = 128;
 /// Since when the option `lowerdir+` is there.
 const LAYERS_ONE_BY_ONE: (u32, u32) = (6, 7);
 
-/// Since when `fsconfig(2)` takes layers of overlayfs by descriptor, and so layers that were mapped.
-const LAYERS_BY_DESCRIPTOR: (u32, u32) = (6, 13);
+/// Since when layers of overlayfs may be detached mounts, and so layers that were mapped. By descriptor they can
+/// be given since 6.13, but not by those of `open_tree(2)`, and only of mounts that are attached.
+const DETACHED_LAYERS: (u32, u32) = (6, 15);
 
 /// The longest value that `fsconfig(2)` takes.
 const FSCONFIG_VALUE_MAX: usize = 255;
@@ -62,7 +63,7 @@ impl Overlay {
     }
 
     /// Makes the mount, attached nowhere, with the owners of its layers' files mapped by the user namespace
-    /// `userns`: what is stored as owned by user 0 is owned by user 0 of that namespace (Linux 6.13).
+    /// `userns`: what is stored as owned by user 0 is owned by user 0 of that namespace (Linux 6.15).
     ///
     /// The upper layer is not mapped: overlayfs makes its own directories there as the user who mounts, whom the
     /// map doesn't have. It stores the numbers of the host, and so does its top, which the caller has given to
@@ -72,7 +73,7 @@ impl Overlay {
     /// [`Error::Kernel`] on older kernels, [`Error::Overlay`].
     pub fn mount_detached_idmapped(&self, userns: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
         self.check()?;
-        let (major, minor) = LAYERS_BY_DESCRIPTOR;
+        let (major, minor) = DETACHED_LAYERS;
         if !kernel_is_at_least((major, minor)) {
             let what = "a root filesystem that is mapped for a user namespace";
             return Err(Error::Kernel { what, major, minor });
@@ -168,7 +169,7 @@ fn configure(settings: &[(&'static str, Value)]) -> Result<OwnedFd, Error> {
             Value::Text(text) => rustix::mount::fsconfig_set_string(&fs, *key, text.as_os_str())
                 .map_err(|errno| explained(&fs, &format!("{key}={}", text.display()), errno))?,
             Value::Fd(fd) => rustix::mount::fsconfig_set_fd(&fs, *key, fd)
-                .map_err(|errno| explained(&fs, &format!("{key} by descriptor (Linux 6.13)"), errno))?,
+                .map_err(|errno| explained(&fs, &format!("{key} by descriptor"), errno))?,
         }
     }
     for (key, value) in SWITCHES {

@@ -114,7 +114,7 @@ fn user_namespaces() {
     let script = "id -u; cat /proc/self/uid_map; touch /made && stat -c %u /made";
     if Lane::current() == Lane::V2 {
         // The kernel of this lane is older: there the start fails, and says which step couldn't be done.
-        shell(&skiff, &["--userns", "private"], script).code(125).stderr_has("Linux 6.13");
+        shell(&skiff, &["--userns", "private"], script).code(125).stderr_has("Linux 6.15");
         return;
     }
     let text = inside(&skiff, &["--userns", "private"], script);

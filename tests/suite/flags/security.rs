@@ -73,7 +73,7 @@ fn strict_is_every_safeguard() {
     let script = "grep -w NoNewPrivs /proc/self/status | cut -f2; grep CapBnd /proc/self/status | cut -f2; \
                   touch /x 2>/dev/null || echo read-only; touch /tmp/x /run/x && echo writable; cut -c1-11 /proc/self/uid_map";
     if Lane::current() == Lane::V2 {
-        shell(&skiff, &["--security-opt", "strict"], script).code(125).stderr_has("Linux 6.13");
+        shell(&skiff, &["--security-opt", "strict"], script).code(125).stderr_has("Linux 6.15");
         return;
     }
     let text = inside(&skiff, &["--security-opt", "strict"], script);

@@ -155,7 +155,7 @@ fn owners_are_mapped_by_the_user_namespace() {
     fs::set_permissions(place.0.join("upper"), mode).unwrap();
     let userns = MappedNamespace::new(100_000, 65_536);
     let result = place.overlay().mount_detached_idmapped(userns.fd.as_fd());
-    if !kernel_is_at_least(LAYERS_BY_DESCRIPTOR) {
+    if !kernel_is_at_least(DETACHED_LAYERS) {
         assert!(matches!(result, Err(Error::Kernel { .. })), "{result:?}");
         return;
     }
