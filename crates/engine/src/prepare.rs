@@ -2,7 +2,7 @@
 //!
 //! Each step has a name and a duration. When one fails, everything that was made is removed again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Gid, Mode, Uid};
@@ -137,18 +137,26 @@ impl Engine {
         }
     }
 
-    /// What the image `host` keeps from its containers, as far as it is there.
+    /// What the image `host` keeps from its containers, as far as it may be there.
     fn hidden(&self, image: &Image) -> Hidden {
         match image.kind {
             ImageKind::Stored => Hidden::default(),
             ImageKind::Host => {
                 let paths = skiff_image::host::masked_paths(&self.store).into_iter();
-                let there = paths.filter(|path| rustix::fs::stat(path).is_ok());
+                let there = paths.filter(|path| may_be_in_root_filesystem(path));
                 let paths = there.filter_map(|path| path.to_str().map(str::to_owned)).collect();
                 Hidden { paths, private: skiff_image::host::PRIVATE }
             }
         }
     }
+}
+
+/// Whether the root filesystem may have something at `path`: it has what is seen there, and below another
+/// filesystem's mount point what the mount hides from us and not from the overlay.
+fn may_be_in_root_filesystem(path: &Path) -> bool {
+    let found = path.ancestors().find_map(|place| Some((place, rustix::fs::stat(place).ok()?.st_dev)));
+    let root = rustix::fs::stat("/").map(|root| root.st_dev);
+    found.is_some_and(|(place, device)| place == path || root != Ok(device))
 }
 
 /// A container whose directories were just made.
