@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use skiff_sys::Errno;
+
 use crate::commands::Entry;
 use crate::output::{Palette, one_line};
 
@@ -67,6 +69,22 @@ impl CliError {
     pub fn of_command(mut self, entry: &'static Entry) -> Self {
         self.command = Some(entry);
         self
+    }
+
+    /// Advises `user` to become root where rights are all that was missing, and nothing better is known.
+    pub fn seen_by(self, user: rustix::process::Uid) -> Self {
+        if self.hint.is_some() || user.is_root() || !self.is_refusal() {
+            return self;
+        }
+        self.with_hint("it takes the rights of root: try it with `sudo`")
+    }
+
+    /// Whether the kernel refused it for want of rights.
+    fn is_refusal(&self) -> bool {
+        let Some(cause) = self.cause.chain().last() else { return false };
+        let errno = cause.downcast_ref::<Errno>().copied();
+        let errno = errno.or_else(|| cause.downcast_ref::<std::io::Error>().and_then(Errno::from_io_error));
+        matches!(errno, Some(Errno::ACCESS | Errno::PERM))
     }
 
     /// What was being done and why it failed, without the hint.
@@ -143,6 +161,21 @@ mod tests {
             error.text(&Palette::plain()),
             "skiff: mount proc at /proc: Operation not permitted\nhint: try `sudo`\n"
         );
+    }
+
+    #[test]
+    fn a_user_who_lacks_rights_is_sent_to_root() {
+        let refused = |errno: Errno| CliError::from(errno).doing("open /var/lib/skiff");
+        let (root, user) = (rustix::process::Uid::ROOT, rustix::process::Uid::from_raw(1000));
+        let hint = |error: CliError| error.hint().map(str::to_owned);
+        for errno in [Errno::ACCESS, Errno::PERM] {
+            assert!(hint(refused(errno).seen_by(user)).is_some_and(|hint| hint.contains("sudo")));
+            assert_eq!(hint(refused(errno).seen_by(root)), None);
+        }
+        let of_file = CliError::from(std::io::Error::from(Errno::ACCESS)).seen_by(user);
+        assert!(hint(of_file).is_some());
+        assert_eq!(hint(refused(Errno::NOENT).seen_by(user)), None);
+        assert_eq!(hint(refused(Errno::PERM).with_hint("own").seen_by(user)).as_deref(), Some("own"));
     }
 
     #[test]

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     }
     match chosen(argv) {
         Ok(code) => code,
-        Err(error) => error.report(),
+        Err(error) => error.seen_by(rustix::process::geteuid()).report(),
     }
 }
 

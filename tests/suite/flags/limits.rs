@@ -92,6 +92,7 @@ fn block_weights_hold_or_are_refused() {
     // Without BFQ there is no weight; then it is a warning as in Docker, or an error, and never silence.
     let output = output.success();
     let holds = output.stdout().contains("300") && some_disk_is_weighed();
+    assert!(output.stderr().matches("weight").count() <= 1, "said twice: {output}");
     assert!(holds || output.stderr().contains("weight"), "{output}");
     shell(&skiff, &["--blkio-weight", "5"], "true").code(125).stderr_has("between 10 and 1000");
 }

@@ -54,9 +54,6 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     if context.debug {
         show_timings(timings.iter().chain(&status.timings));
     }
-    for warning in &status.warnings {
-        output::aside(warning);
-    }
     // What could not be limited is known only when the cgroup is made, in the monitor.
     for warning in &status.warnings {
         output::aside(warning);
