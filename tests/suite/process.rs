@@ -356,7 +356,8 @@ fn probe(skiff: &Skiff, name: &str, wrapper: &[&str]) -> String {
 }
 
 /// Each of F31's hostile callers, as a wrapper of the command.
-const HOSTILE: [(&str, &[&str]); 14] = [
+const HOSTILE: [(&str, &[&str]); 15] = [
+    ("soft-limits", &["bash", "-c", r#"ulimit -S -n 30 -c 0 -s 1024 -l 64 -u 500; exec "$@""#, "bash"]),
     ("stdio-closed", &["sh", "-c", r#"exec "$@" <&- >&- 2>&-"#, "sh"]),
     ("stdin-closed", &["sh", "-c", r#"exec "$@" <&-"#, "sh"]),
     ("cwd-deleted", &["sh", "-c", r#"d=$(mktemp -d); cd $d; rmdir $d; exec "$@""#, "sh"]),
@@ -388,6 +389,22 @@ fn f31_r10_a_hostile_caller_makes_no_difference_inside() {
         .filter(|(_, differences)| !differences.is_empty())
         .collect();
     assert!(seen.is_empty(), "seen inside: {seen:#?}");
+}
+
+#[test]
+fn f31_a_hard_limit_that_can_t_be_raised_is_one_clear_error_or_no_difference() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let wrapper = ["bash", "-c", r#"ulimit -n 200; exec "$@""#, "bash"];
+    let output = shell(&skiff, "ulimit -n").wrapped(wrapper).output();
+    if output.status.success() {
+        // With CAP_SYS_RESOURCE every limit can be raised.
+        output.stdout_is("1024\n");
+        return;
+    }
+    output.code(125).stderr_has("the limit `nofile` of this shell, 200").stderr_has("--ulimit nofile=200");
+    let arguments = ["run", "--rm", "--ulimit", "nofile=200", "host", "sh", "-c", "ulimit -n"];
+    skiff.command(arguments).wrapped(wrapper).output().success().stdout_is("200\n");
 }
 
 #[test]

@@ -31,6 +31,18 @@ pub enum LaunchError {
         /// Why the kernel refused.
         source: Errno,
     },
+    /// The caller's own hard limit is too low for a container, and can't be raised.
+    #[error(
+        "start with the limit `{name}` of this shell, {limit}: a container starts with {needed}, and to raise it takes CAP_SYS_RESOURCE"
+    )]
+    CallerLimit {
+        /// The limit's name, without `RLIMIT_`, in lower case.
+        name: &'static str,
+        /// The caller's hard limit.
+        limit: u64,
+        /// The soft limit that a container starts with.
+        needed: u64,
+    },
     /// Something outside the container failed.
     #[error("{doing}")]
     Host {
@@ -125,6 +137,9 @@ impl LaunchError {
             Self::Exec { source: Errno::NOEXEC, .. } => Some(
                 "the file is not a program of this machine's architecture, nor a script with `#!`".into(),
             ),
+            Self::Exec { source: Errno::TOOBIG, .. } => Some(
+                "a word or a variable may have 128 KiB, and all of them together a quarter of the stack's limit".into(),
+            ),
             Self::Exec { source: Errno::ACCESS, program } => {
                 Some(format!("`{}` must be a file with the execute permission", program.display()))
             }
@@ -132,6 +147,9 @@ impl LaunchError {
                 Some("a bind mount needs an existing source: make the file or directory first".into())
             }
             Self::Cgroup(error) | Self::Leftover { source: error, .. } => error.hint().map(str::to_owned),
+            Self::CallerLimit { name, limit, .. } => {
+                Some(format!("raise it with `ulimit`, or ask for it: `--ulimit {name}={limit}`"))
+            }
             Self::Died { status: 137, .. } => {
                 Some("it was killed, perhaps by the memory limit: raise `--memory`".into())
             }

@@ -24,7 +24,7 @@ use crate::child::{Child, Message, State as ChildState, receive, send, send_desc
 use crate::hooks::{self, State};
 use crate::source::{Owners, Tree};
 use crate::step::Step;
-use crate::{LaunchError, LaunchPlan, id_maps, init, listener, scheduling, spawn};
+use crate::{LaunchError, LaunchPlan, id_maps, init, limits, listener, scheduling, spawn};
 
 /// What the container's stdin, stdout and stderr are.
 #[derive(Debug)]
@@ -92,6 +92,7 @@ struct Opened {
 impl Launch {
     fn run(&mut self, plan: &mut LaunchPlan, stdio: Stdio) -> Result<(), LaunchError> {
         self.since = Some(now());
+        limits::reset(&asked_limits(&plan.steps))?;
         let opened = self.open(plan)?;
         let report = Report::new().map_err(LaunchError::host("map the report of the child"))?;
         let (ours, theirs) =
@@ -417,6 +418,12 @@ impl Init {
         let hooked = hooks.map_or(Ok(()), |list| hooks::run("poststop", list, hooks::Place::Host, &stopped));
         removed.and(hooked)
     }
+}
+
+/// The resource limits that the configuration sets itself.
+fn asked_limits(steps: &[Step]) -> Vec<&'static str> {
+    let name = |step: &Step| if let Step::Rlimit { name, .. } = step { Some(*name) } else { None };
+    steps.iter().filter_map(name).collect()
 }
 
 /// Maps the owners of the sources that ask for it.

@@ -16,6 +16,7 @@ mod id_maps;
 pub mod identity;
 pub mod init;
 mod launch;
+mod limits;
 mod listener;
 mod mount_options;
 mod mounts;
