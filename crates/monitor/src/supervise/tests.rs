@@ -19,6 +19,25 @@ struct Stage {
     stderr: Option<File>,
 }
 
+/// Gives the test's own output back, which the supervisor lets go of as the caller's: otherwise nobody would
+/// hear how the test ended.
+struct OwnOutput([OwnedFd; 2]);
+
+impl OwnOutput {
+    fn keep() -> Self {
+        let copy = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 3).unwrap();
+        Self([copy(rustix::stdio::stdout()), copy(rustix::stdio::stderr())])
+    }
+}
+
+impl Drop for OwnOutput {
+    fn drop(&mut self) {
+        let Self([stdout, stderr]) = self;
+        rustix::stdio::dup2_stdout(stdout).unwrap();
+        rustix::stdio::dup2_stderr(stderr).unwrap();
+    }
+}
+
 fn pipe() -> (OwnedFd, OwnedFd) {
     pipe_with(PipeFlags::CLOEXEC).unwrap()
 }
@@ -131,6 +150,7 @@ fn a_grandchild_that_holds_the_pipe_open_is_not_waited_for() {
 
 #[test]
 fn without_its_front_the_container_lives_on_and_nobody_holds_the_callers_pipes() {
+    let _own_output = OwnOutput::keep();
     let mut stage = Stage::on_pipes("head -c 1000000 /dev/zero; read x; exit 5");
     let (front, mut stdout) = (stage.front, stage.stdout.take().unwrap());
     let streams = std::mem::take(&mut stage.streams);
