@@ -313,7 +313,8 @@ fn containers_that_stay_are_listed_and_removed() {
     assert_eq!(ids.stdout().lines().map(str::len).collect::<Vec<_>>(), [12, 12]);
     skiff.run(["rm"].into_iter().chain(ids.stdout().lines())).success();
     skiff.run(["ps", "-aq"]).success().stdout_is("");
-    skiff.run(["rm", "nosuch"]).code(125).stderr_has("there is no container `nosuch`");
+    skiff.run(["rm", "-f", "nosuch"]).success().stderr_has("there is no container `nosuch`");
+    skiff.run(["rm", "nosuch"]).code(1).stderr_has("there is no container `nosuch`");
 }
 
 #[test]
@@ -363,7 +364,7 @@ fn a_running_container_is_killed_only_by_force() {
         let mut running = skiff.command(words).spawn();
         running.stdout_until("up\n");
         skiff.run(["ps"]).success().stdout_has("busy").stdout_has("Up ");
-        skiff.run(["rm", "busy"]).code(125).stderr_has("is running").stderr_has("hint: `skiff rm -f busy`");
+        skiff.run(["rm", "busy"]).code(1).stderr_has("is running").stderr_has("hint: `skiff rm -f busy`");
         skiff.run(["rm", "-f", "busy"]).success();
         running.finish().code(137);
         skiff.run(["ps", "-aq"]).success().stdout_is("");

@@ -45,6 +45,9 @@ pub struct BundleRun {
 /// # Errors
 /// When it can't be started; nothing of it is left then.
 pub fn run_bundle(run: &BundleRun) -> Result<u8, EngineError> {
+    if !is_id(&run.id) {
+        return Err(EngineError::BundleId { id: run.id.clone() });
+    }
     let directory = std::path::absolute(&run.directory)
         .map_err(|error| failed("find the bundle", Errno::from_io_error(&error).unwrap_or(Errno::NOENT)))?;
     let mut spec = read_config(&directory)?;
@@ -58,6 +61,12 @@ pub fn run_bundle(run: &BundleRun) -> Result<u8, EngineError> {
         return on_our_terminal(plan, cgroup.as_deref());
     }
     on_our_stdio(run, plan)
+}
+
+/// What runc takes for an id; it becomes part of a cgroup's name.
+fn is_id(id: &str) -> bool {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "_+-.".contains(letter);
+    !id.is_empty() && id.len() <= 128 && id != "." && id != ".." && id.chars().all(is_letter)
 }
 
 /// A process with limits, or with a view of its cgroup, needs one of its own, named or not.
@@ -80,7 +89,7 @@ fn read_config(directory: &Path) -> Result<Spec, EngineError> {
     let found = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let file = found
         .and_then(|found| open_regular(found.as_fd()))
-        .map_err(|source| failed("open config.json", source))?;
+        .map_err(|source| EngineError::Look { path: path.clone(), source })?;
     serde_json::from_reader(BufReader::new(File::from(file).take(LONGEST_CONFIG)))
         .map_err(|source| EngineError::Config { path, source })
 }
@@ -199,6 +208,23 @@ mod tests {
     use rustix::fs::{CWD, FileType, mknodat};
 
     #[test]
+    fn r25_an_id_is_one_word_without_slashes() {
+        for id in ["x", "a_b+c-d.e", "..."] {
+            assert!(is_id(id), "{id:?}");
+        }
+        for id in ["", ".", "..", "a/b", "a b", "a\nb", &"x".repeat(129)] {
+            assert!(!is_id(id), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn a_bundle_that_is_not_there_is_named() {
+        let error = read_config(Path::new("/no/bundle")).unwrap_err();
+        assert_eq!(error.to_string(), "look at /no/bundle/config.json");
+        assert!(error.hint().is_some_and(|hint| hint.contains("skiff oci spec")));
+    }
+
+    #[test]
     fn r21_a_document_is_a_regular_file_of_at_most_8_mib() {
         let directory = PathBuf::from(format!("/tmp/skiff-config-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
@@ -210,7 +236,7 @@ mod tests {
         assert!(matches!(read_config(&directory), Err(EngineError::Config { .. })));
         std::fs::remove_file(&path).unwrap();
         mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).unwrap();
-        assert!(matches!(read_config(&directory), Err(EngineError::Foreground { source: Errno::INVAL, .. })));
+        assert!(matches!(read_config(&directory), Err(EngineError::Look { source: Errno::INVAL, .. })));
         std::fs::remove_dir_all(&directory).unwrap();
     }
 }

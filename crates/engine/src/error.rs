@@ -77,6 +77,12 @@ pub enum EngineError {
         /// Why.
         source: serde_json::Error,
     },
+    /// The id for a bundle's container isn't one.
+    #[error("invalid container id {id:?}: letters, digits, `_`, `+`, `-` and `.`, at most 128")]
+    BundleId {
+        /// What was given.
+        id: String,
+    },
     /// A bundle can't be run in the foreground.
     #[error("{doing}")]
     Foreground {
@@ -148,6 +154,9 @@ impl EngineError {
             Self::Monitor(error) => error.hint().map(str::to_owned),
             Self::Launch(error) => error.hint(),
             Self::Running { name } => Some(format!("`skiff rm -f {name}` kills it first")),
+            Self::Look { path, source: Errno::NOENT } if path.ends_with("config.json") => {
+                Some("`skiff oci spec` writes one; `--bundle DIR` says where it is".to_owned())
+            }
             Self::NoContainer { .. } => Some("`skiff ps -a` lists all of them".to_owned()),
             Self::Store(skiff_store::Error::NameTaken { name, .. }) => {
                 Some(format!("`skiff rm {name}` removes that one, if it is no longer needed"))

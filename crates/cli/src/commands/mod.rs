@@ -135,7 +135,7 @@ pub static GROUPS: &[Group] = &[
         entries: &[
             entry!("run", run, "Run a command in a new container").seeing_broken_pipes().seen_from_inside(),
             entry!("ps", ps, "List containers"),
-            entry!("rm", rm, "Remove containers"),
+            entry!("rm", rm, "Remove containers").failing_with(1),
             entry!("oci", oci, "Run OCI bundles, as runc does").seeing_broken_pipes().seen_from_inside(),
         ],
     },

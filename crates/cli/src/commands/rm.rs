@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use skiff_engine::Force;
+use skiff_engine::{EngineError, Force};
 
 use super::run::{engine, explained};
 use crate::context::Context;
@@ -29,7 +29,9 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     for name in &args.containers {
         match engine.remove(name, force) {
             Ok(_id) => removed.push_str(&format!("{name}\n")),
-            Err(error) => failures.push(explained(error)),
+            // As Docker: who forces wants it gone, and it is.
+            Err(error @ EngineError::NoContainer { .. }) if args.force => output::aside(&error.to_string()),
+            Err(error) => failures.push(explained(error).with_code(1)),
         }
     }
     output::show(&removed)?;
