@@ -70,7 +70,8 @@ pub fn send_descriptor(
     skiff_sys::scm_rights::send(socket, &[message.byte()], descriptor).map(|_| ())
 }
 
-/// Receives one message; `None` when the other side has closed. Allocates nothing.
+/// Receives one message; `None` when the other side has closed, whether or not it has read what was sent to it.
+/// Allocates nothing.
 ///
 /// # Errors
 /// `EAGAIN` with `MSG_DONTWAIT` and nothing there, `EPROTO` for a byte that is no message.
@@ -84,7 +85,8 @@ pub fn receive(
     let received = loop {
         let mut parts = [IoSliceMut::new(&mut byte)];
         match recvmsg(socket, &mut parts, &mut control, flags | RecvFlags::CMSG_CLOEXEC) {
-            Err(Errno::INTR) => {}
+            // The other side has closed without reading all of ours, which is said once: its own messages follow.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             other => break other?,
         }
     };
@@ -130,5 +132,13 @@ mod tests {
         assert_eq!(receive(b.as_fd(), RecvFlags::empty()).unwrap_err(), Errno::PROTO);
         drop(a);
         assert!(receive(b.as_fd(), RecvFlags::empty()).unwrap().is_none());
+    }
+
+    #[test]
+    fn who_closes_without_reading_has_closed() {
+        let (a, b) = pair();
+        send(a.as_fd(), Message::Go).unwrap();
+        drop(b);
+        assert!(receive(a.as_fd(), RecvFlags::empty()).unwrap().is_none());
     }
 }
