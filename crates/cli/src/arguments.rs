@@ -99,6 +99,9 @@ pub fn with_help(command: clap::Command) -> clap::Command {
     let help = clap::Arg::new("help").long("help").action(clap::ArgAction::HelpShort).display_order(LAST);
     let help = help.help("Print this text");
     let help = if taken { help } else { help.short('h') };
+    // Among headings it would belong to the last one.
+    let has_headings = command.get_arguments().any(|argument| argument.get_help_heading().is_some());
+    let help = if has_headings { help.help_heading("Help") } else { help };
     let command = command.disable_help_flag(true).disable_help_subcommand(true).mut_subcommands(with_help);
     let text = command.get_long_about().or(command.get_about()).map(|text| wrapped(&text.to_string()));
     // As with getopt: the word behind a flag with a value is its value, also if it begins with a dash.
@@ -301,5 +304,13 @@ mod tests {
         let text = overview();
         assert!(text.lines().count() <= 50, "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+
+    #[test]
+    fn help_is_no_part_of_the_last_group_of_flags() {
+        let words = ["skiff", "run", "--help"].map(OsString::from);
+        let Ok(Parsed::Show(text)) = parse(&words) else { panic!("no help") };
+        assert!(text.trim_end().ends_with("Help:\n      --help  Print this text"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
     }
 }

@@ -131,3 +131,22 @@ fn shm_size() {
     let size = |flags: &[&str]| inside(&skiff, flags, "df -k --output=size /dev/shm | tail -n 1");
     assert_eq!((size(&[]).as_str(), size(&["--shm-size", "8m"]).as_str()), ("65536", "8192"));
 }
+
+#[test]
+fn a_relative_source_in_a_removed_directory_is_nowhere() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let gone = skiff.scratch().join("gone");
+    let script = r#"mkdir "$0" && cd "$0" && rmdir "$0" && exec "$@""#;
+    let in_gone = |words: &[&str]| {
+        let command = skiff.command(["run", "--rm"].iter().chain(words));
+        command
+            .wrapped([std::ffi::OsStr::new("sh"), "-c".as_ref(), script.as_ref(), gone.as_os_str()])
+            .output()
+    };
+    // `/etc` of the host is not meant.
+    in_gone(&["-v", "./etc:/x", "host", "true"])
+        .code(125)
+        .stderr_has("can't be used: no such file or directory");
+    in_gone(&["host", "true"]).success();
+}

@@ -29,7 +29,8 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
         args,
         &Surroundings {
             variable: &|name| std::env::var(name).ok(),
-            directory: std::env::current_dir().unwrap_or_else(|_| Path::new("/").to_path_buf()),
+            // A directory that was removed has no name, but nothing relative may be looked for elsewhere then.
+            directory: std::env::current_dir().unwrap_or_else(|_| Path::new("/proc/self/cwd").to_path_buf()),
             read: &|path| std::fs::read(path),
         },
     )?;
