@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use skiff_e2e::{Deadline, Output, Skiff, requires};
 
 use crate::family::{init_of, monitor_of};
@@ -342,11 +342,15 @@ fn what_a_crash_left_behind_is_swept_by_the_next_command() {
         kill_process(pid, signal).expect("a process of ours");
     }
     running.wait_exit();
+    // Their new parent, this test, doesn't wait for them yet. A process that is about to die holds its locks.
+    let has_ended = |pid: Pid| {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+        (stat.is_empty() || stat.contains(") Z ")).then_some(())
+    };
+    let deadline = Deadline::after(Duration::from_secs(10));
+    deadline.until(|| has_ended(monitor)).expect("the monitor has ended");
     skiff.run(["ps", "-aq"]).success().stdout_is("");
-    // Its new parent, this test, has not waited for it yet.
-    let stat = || fs::read_to_string(format!("/proc/{}/stat", init.as_raw_nonzero())).unwrap_or_default();
-    let ended = || (stat().is_empty() || stat().contains(") Z ")).then_some(());
-    Deadline::after(Duration::from_secs(10)).until(ended).expect("the container has ended");
+    deadline.until(|| has_ended(init)).expect("the container has ended");
     assert_eq!(fs::read_dir(skiff.root().join("containers")).expect("containers").count(), 0);
 }
 
