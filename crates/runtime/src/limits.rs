@@ -77,10 +77,7 @@ mod tests {
     #[test]
     fn r10_a_ceiling_caps_the_hard_limit_but_never_a_soft_one() {
         let wanted = Rlimit { current: Some(1024), maximum: Some(524_288) };
-        assert_eq!(
-            within(wanted, Some(20_000)),
-            Some(Rlimit { current: Some(1024), maximum: Some(20_000) })
-        );
+        assert_eq!(within(wanted, Some(20_000)), Some(Rlimit { current: Some(1024), maximum: Some(20_000) }));
         assert_eq!(within(wanted, Some(20)), None);
         assert_eq!(within(wanted, None), Some(wanted));
         let unlimited = Rlimit { current: None, maximum: None };
