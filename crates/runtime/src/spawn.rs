@@ -32,10 +32,22 @@ pub fn spawn(
     // may look into its memory or take its descriptors (R8). exec makes it ordinary again.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(LaunchError::host("forbid others to look into the process"))?;
-    let flags = plan.namespaces.clone_flags();
     let clock = ForChildren::time(plan)?;
-    let numbers = ForChildren::pid(plan)?;
-    let cloned = match plan.namespaces.origin(LinuxNamespaceType::User) {
+    let cloned = ForChildren::pid(plan).and_then(|numbers| {
+        let cloned = clone_now(plan, cgroup, report);
+        numbers.restore_in_parent(cloned)
+    });
+    clock.restore_in_parent(cloned)
+}
+
+/// The clone, in the namespaces that were chosen for it.
+fn clone_now(
+    plan: &LaunchPlan,
+    cgroup: Option<BorrowedFd<'_>>,
+    report: &Report,
+) -> Result<Cloned, LaunchError> {
+    let flags = plan.namespaces.clone_flags();
+    match plan.namespaces.origin(LinuxNamespaceType::User) {
         Origin::Join(path) => {
             let doing = format!("open the user namespace {}", path.display());
             let users = ns::open(path).map_err(LaunchError::host(doing))?;
@@ -43,12 +55,7 @@ pub fn spawn(
         }
         _ => clone3(flags, cgroup, Parent::Caller)
             .map_err(LaunchError::host("make the process and its namespaces")),
-    };
-    if !matches!(cloned, Ok(Cloned::Child)) {
-        clock.restore()?;
-        numbers.restore()?;
     }
-    cloned
 }
 
 /// A namespace that the parent is in, or would give its children, only for the moment of the clone.
@@ -94,6 +101,14 @@ impl ForChildren {
         let namespace = ns::open(path).map_err(LaunchError::host(doing()))?;
         ns::join(namespace.as_fd(), kind).map_err(LaunchError::host(doing()))?;
         Ok(Self(Some((before, kind))))
+    }
+
+    /// Undoes it in the parent, whatever came of the clone; the child stays where it is.
+    fn restore_in_parent(self, cloned: Result<Cloned, LaunchError>) -> Result<Cloned, LaunchError> {
+        if !matches!(cloned, Ok(Cloned::Child)) {
+            self.restore()?;
+        }
+        cloned
     }
 
     fn restore(self) -> Result<(), LaunchError> {
