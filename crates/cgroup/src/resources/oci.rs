@@ -152,15 +152,20 @@ fn io_of(io: &LinuxBlockIo) -> Result<Io, Error> {
 }
 
 fn device_number(major: i64, minor: i64) -> Result<DeviceNumber, Error> {
-    Ok(DeviceNumber {
-        major: device_part("device major number", major)?,
-        minor: device_part("device minor number", minor)?,
-    })
+    Ok(DeviceNumber { major: device_major(major)?, minor: device_minor(minor)? })
 }
 
-fn device_part(what: &'static str, value: i64) -> Result<u32, Error> {
-    // dev_t has 12 and 20 bits; the kernel would silently cut a larger number down to another device's.
-    let largest = if what.contains("major") { 0xfff } else { 0xf_ffff };
+// dev_t has 12 and 20 bits; the kernel would silently cut a larger number down to another device's.
+
+fn device_major(value: i64) -> Result<u32, Error> {
+    device_part("device major number", value, 0xfff)
+}
+
+fn device_minor(value: i64) -> Result<u32, Error> {
+    device_part("device minor number", value, 0xf_ffff)
+}
+
+fn device_part(what: &'static str, value: i64, largest: u32) -> Result<u32, Error> {
     u32::try_from(value)
         .ok()
         .filter(|value| *value <= largest)
@@ -168,11 +173,8 @@ fn device_part(what: &'static str, value: i64) -> Result<u32, Error> {
 }
 
 fn device_rule(rule: &LinuxDeviceCgroup) -> Result<DeviceRule, Error> {
-    let part = |what, value: Option<i64>| match value {
-        // runc and Docker write -1 for "any".
-        None | Some(-1) => Ok(None),
-        Some(value) => device_part(what, value).map(Some),
-    };
+    // runc and Docker write -1 for "any".
+    let one = |value: Option<i64>| value.filter(|value| *value != -1);
     let kind = match rule.typ() {
         None | Some(LinuxDeviceType::A) => DeviceKind::Any,
         Some(LinuxDeviceType::B) => DeviceKind::Block,
@@ -187,8 +189,8 @@ fn device_rule(rule: &LinuxDeviceCgroup) -> Result<DeviceRule, Error> {
     Ok(DeviceRule {
         allow: rule.allow(),
         kind,
-        major: part("device major number", rule.major())?,
-        minor: part("device minor number", rule.minor())?,
+        major: one(rule.major()).map(device_major).transpose()?,
+        minor: one(rule.minor()).map(device_minor).transpose()?,
         access,
     })
 }
