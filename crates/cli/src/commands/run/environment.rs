@@ -14,8 +14,8 @@ pub enum FileError {
     NotText(usize),
 }
 
-/// The variables of a file, as Docker reads it: a line each, `#` for comments, and a name alone takes the
-/// caller's value, if it has one.
+/// The variables or labels of a file, as Docker reads it: a line each, `#` for comments, and a name alone takes
+/// the value that `caller` has for it, if any.
 ///
 /// # Errors
 /// For the first line that is wrong.

@@ -35,8 +35,10 @@ pub fn request(args: Args, surroundings: &Surroundings<'_>) -> Result<RunRequest
     let mut words = words.into_iter();
     let mut labels = Vec::new();
     for path in &container.label_file {
-        let entries = file_entries("--label-file", path, surroundings)?;
-        labels.extend(entries.iter().filter_map(|entry| values::label(entry).ok()));
+        // A label's name alone has an empty value: the caller's variables are no labels.
+        for entry in file_entries("--label-file", path, surroundings, |_| Some(String::new()))? {
+            labels.push(values::label(&entry).doing(format!("`--label-file {}`", path.display()))?);
+        }
     }
     labels.extend(container.label);
     let mounts = mount_wishes(&files, surroundings)?;
@@ -77,7 +79,7 @@ fn variables(
 ) -> Result<Vec<String>, CliError> {
     let mut entries = Vec::new();
     for path in files {
-        entries.extend(file_entries("--env-file", path, surroundings)?);
+        entries.extend(file_entries("--env-file", path, surroundings, surroundings.variable)?);
     }
     for entry in flags {
         if entry.is_empty() {
@@ -88,10 +90,16 @@ fn variables(
     Ok(entries)
 }
 
-fn file_entries(flag: &str, path: &Path, surroundings: &Surroundings<'_>) -> Result<Vec<String>, CliError> {
+/// The entries of a file; those without a value have that of `otherwise`, or aren't there.
+fn file_entries(
+    flag: &str,
+    path: &Path,
+    surroundings: &Surroundings<'_>,
+    otherwise: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<String>, CliError> {
     let doing = format!("read `{flag} {}`", path.display());
     let content = (surroundings.read)(path).doing(&doing)?;
-    environment::file(&content, surroundings.variable).doing(doing)
+    environment::file(&content, otherwise).doing(doing)
 }
 
 /// `--mount` names a mount, or the mount namespace to live in.

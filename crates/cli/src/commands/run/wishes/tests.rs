@@ -188,3 +188,10 @@ fn a_variable_has_a_name() {
     let error = meant_by(&["-e", "", "host"]).unwrap_err();
     assert_eq!(error.sentence(), "`--env`: the name of a variable is missing");
 }
+
+#[test]
+fn a_name_alone_in_a_file_is_the_callers_variable_or_an_empty_label() {
+    let request = meant("--env-file vars --label-file vars host").unwrap();
+    assert_eq!(request.environment, ["A=file", "B=file", "CALLER=here"]);
+    assert_eq!((request.labels["A"].as_str(), request.labels["CALLER"].as_str()), ("file", ""));
+}
