@@ -255,6 +255,9 @@ pub enum RequestError {
         /// The flag that shares it.
         flag: &'static str,
     },
+    /// The container's root has no right to a procfs of its own.
+    #[error("`--sysctl` with a user namespace of the container's own needs a pid namespace of its own too")]
+    SysctlOutOfReach,
     /// Nothing can be mounted there.
     #[error("nothing can be mounted at {target:?}: {why}")]
     MountTarget {

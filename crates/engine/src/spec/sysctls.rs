@@ -18,9 +18,15 @@ const NET_DEFAULTS: [(&str, &str); 2] =
 /// For a name that isn't namespaced, or whose namespace the container shares, or a value that isn't one line (R16).
 pub(super) fn checked(request: &RunRequest) -> Result<Option<HashMap<String, String>>, RequestError> {
     let mut parameters = HashMap::new();
-    if request.namespaces.net == Sharing::Private {
+    // They are written through a procfs, which only the owner of a pid namespace can mount.
+    let users = super::namespaces::user_sharing(request);
+    let is_out_of_reach = users == Sharing::Private && request.namespaces.pid != Sharing::Private;
+    if is_out_of_reach && !request.sysctls.is_empty() {
+        return Err(RequestError::SysctlOutOfReach);
+    }
+    if request.namespaces.net == Sharing::Private && !is_out_of_reach {
         // In a user namespace of its own the container may not name groups that it has not.
-        let maps_all = super::namespaces::user_sharing(request) == Sharing::Host;
+        let maps_all = users == Sharing::Host;
         let defaults =
             NET_DEFAULTS.iter().filter(|(name, _)| maps_all || !name.ends_with("ping_group_range"));
         parameters.extend(defaults.map(|&(name, value)| (name.to_owned(), value.to_owned())));
@@ -83,6 +89,17 @@ mod tests {
         let mut shared = RunRequest::default();
         shared.namespaces.net = Sharing::Host;
         assert_eq!(checked(&shared).unwrap(), None);
+    }
+
+    #[test]
+    fn a_user_namespace_beside_a_foreign_pid_namespace_sets_nothing() {
+        let mut request = RunRequest::default();
+        request.namespaces.user = Some(Sharing::Private);
+        assert!(checked(&request).unwrap().is_some());
+        request.namespaces.pid = Sharing::Host;
+        assert_eq!(checked(&request).unwrap(), None);
+        request.sysctls.insert("net.core.somaxconn".to_owned(), "1".to_owned());
+        assert_eq!(checked(&request), Err(RequestError::SysctlOutOfReach));
     }
 
     #[test]
