@@ -121,6 +121,9 @@ fn user_namespaces() {
     let words: Vec<&str> = text.split_whitespace().collect();
     assert_eq!((words[0], words[1], words[3], words[4]), ("0", "0", "65536", "0"), "{text}");
     assert!(words[2].parse::<u32>().is_ok_and(|first| first >= 0x7000_0000), "{text}");
+    // Beside the host's processes, where it can mount no procfs of its own.
+    let processes = inside(&skiff, &["--userns=private", "--pid=host"], "ls /proc | grep -c '^[0-9]'");
+    assert!(processes.parse::<u32>().is_ok_and(|count| count > 2), "{processes}");
     let own = fs::read_link("/proc/self/ns/user").expect("ours");
     assert_eq!(
         inside(&skiff, &["--userns=host"], "readlink /proc/self/ns/user"),
