@@ -38,26 +38,43 @@ impl Freezer<'_> {
         }
     }
 
-    fn ask(&self, frozen: bool) -> Result<(), Error> {
-        let (file, value) = match (self, frozen) {
-            (Self::V1(_), true) => ("freezer.state", "FROZEN"),
-            (Self::V1(_), false) => ("freezer.state", "THAWED"),
-            (Self::V2(_), true) => ("cgroup.freeze", "1"),
-            (Self::V2(_), false) => ("cgroup.freeze", "0"),
+    fn ask(&self, state: State) -> Result<(), Error> {
+        let (file, value) = match self {
+            Self::V1(_) => ("freezer.state", state.on_v1()),
+            Self::V2(_) => ("cgroup.freeze", state.on_v2()),
         };
         self.dir().write(file, value).map_err(|source| self.dir().refused(file, value, source))
     }
 
-    fn is(&self, frozen: bool) -> Result<bool, Error> {
+    /// True when it is so, and not only asked for.
+    fn is_frozen(&self) -> Result<bool, Error> {
         Ok(match self {
-            Self::V1(dir) => {
-                dir.read("freezer.state")?.trim_end() == if frozen { "FROZEN" } else { "THAWED" }
-            }
-            Self::V2(dir) => {
-                let line = if frozen { "frozen 1" } else { "frozen 0" };
-                dir.read("cgroup.events")?.lines().any(|found| found == line)
-            }
+            Self::V1(dir) => dir.read("freezer.state")?.trim_end() == State::Frozen.on_v1(),
+            Self::V2(dir) => dir.read("cgroup.events")?.lines().any(|line| line == "frozen 1"),
         })
+    }
+}
+
+/// What a group is asked for.
+#[derive(Clone, Copy)]
+enum State {
+    Frozen,
+    Thawed,
+}
+
+impl State {
+    const fn on_v1(self) -> &'static str {
+        match self {
+            Self::Frozen => "FROZEN",
+            Self::Thawed => "THAWED",
+        }
+    }
+
+    const fn on_v2(self) -> &'static str {
+        match self {
+            Self::Frozen => "1",
+            Self::Thawed => "0",
+        }
     }
 }
 
@@ -71,7 +88,7 @@ impl Cgroup {
         let frozen = reach(&freezer);
         if frozen.is_err() {
             // Not left half-frozen. The first error says more than what thawing may add to it.
-            drop(freezer.ask(false));
+            drop(freezer.ask(State::Thawed));
         }
         frozen
     }
@@ -81,7 +98,7 @@ impl Cgroup {
     /// # Errors
     /// What the kernel says.
     pub fn thaw(&self) -> Result<(), Error> {
-        Freezer::of(self)?.ask(false)
+        Freezer::of(self)?.ask(State::Thawed)
     }
 
     /// True when the group is frozen, by itself or by an ancestor.
@@ -89,7 +106,7 @@ impl Cgroup {
     /// # Errors
     /// What the kernel says.
     pub fn is_frozen(&self) -> Result<bool, Error> {
-        Freezer::of(self)?.is(true)
+        Freezer::of(self)?.is_frozen()
     }
 
     /// Kills all processes of the group and of the groups below it, and returns when none is left but zombies.
@@ -132,10 +149,10 @@ impl Cgroup {
         // Frozen processes neither fork nor exit, so the list is whole and its numbers stay theirs. Where they
         // can't be frozen (dying ones), the rounds go on until the list is empty.
         if let Ok(freezer) = Freezer::of(self) {
-            match freezer.ask(true) {
+            match freezer.ask(State::Frozen) {
                 Ok(()) => {
                     let mut backoff = Backoff::new(20);
-                    while !freezer.is(true)? && backoff.pause() {}
+                    while !freezer.is_frozen()? && backoff.pause() {}
                 }
                 // Its directory is gone already.
                 Err(Error::Write { source: Errno::NOENT, .. }) => {}
@@ -214,10 +231,10 @@ fn reach(freezer: &Freezer<'_>) -> Result<(), Error> {
     loop {
         round = round.wrapping_add(1);
         if round.is_multiple_of(16) {
-            freezer.ask(false)?;
+            freezer.ask(State::Thawed)?;
         }
-        freezer.ask(true)?;
-        if freezer.is(true)? {
+        freezer.ask(State::Frozen)?;
+        if freezer.is_frozen()? {
             return Ok(());
         }
         if !backoff.pause() {
@@ -236,7 +253,7 @@ pub(crate) fn thaw_all(group: &Cgroup) -> Result<(), Error> {
             Freezer::V1(_) => Freezer::V1(&dir),
             Freezer::V2(_) => Freezer::V2(&dir),
         };
-        match below.ask(false) {
+        match below.ask(State::Thawed) {
             Ok(()) | Err(Error::Write { source: Errno::NOENT | Errno::NODEV, .. }) => {}
             Err(error) => return Err(error),
         }
