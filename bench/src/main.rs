@@ -1,8 +1,10 @@
 //! Measures how long a container's whole life takes (start, `/bin/true`, clean-up), for skiff, its peers and the
 //! bare kernel work, interleaved in one run, one at a time and 100 at once.
 //!
-//!     cargo build --release -p skiff-cli
-//!     cargo run -p skiff-bench -- [--rounds N] [--crowds N] [--only NAME,…]
+//! ```text
+//! cargo build --release -p skiff-cli
+//! cargo run -p skiff-bench -- [--rounds N] [--crowds N] [--only NAME,…]
+//! ```
 //!
 //! As root. Peers that aren't installed are named as absent, those that can't do it on this machine with their reason.
 

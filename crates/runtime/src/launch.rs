@@ -1,7 +1,9 @@
 //! From a plan to a running process: the parent's side.
 //!
-//!     cgroup, sources, rootfs, filter ready ─▶ clone3 ─▶ id maps ─▶ child is in its cgroup ─▶ Go
-//!     ─▶ terminal, hooks, listener as the child comes to them ─▶ the socket closes ─▶ started, or why not
+//! ```text
+//! cgroup, sources, rootfs, filter ready ─▶ clone3 ─▶ id maps ─▶ child is in its cgroup ─▶ Go
+//! ─▶ terminal, hooks, listener as the child comes to them ─▶ the socket closes ─▶ started, or why not
+//! ```
 //!
 //! Everything that can fail for the host's reasons happens before the clone. After an error nothing is
 //! left: the child is killed and waited for, and the cgroup is removed.

@@ -1,13 +1,15 @@
 //! What parent and child say to each other over their socket.
 //!
-//!     parent                              child
-//!            ◀────────────── Joined        waits
-//!     Go (+ the rootfs, if made late) ──▶ begins
-//!            ◀────────────── Terminal + the pty's master
-//!            ◀────────────── Hooks         waits
-//!     Go ──────────────────────────────▶   goes on
-//!            ◀────────────── Listener + the seccomp listener
-//!            ◀────────────── end of file   execve was done, or the report says why not
+//! ```text
+//! parent                              child
+//!        ◀────────────── Joined        waits
+//! Go (+ the rootfs, if made late) ──▶ begins
+//!        ◀────────────── Terminal + the pty's master
+//!        ◀────────────── Hooks         waits
+//! Go ──────────────────────────────▶   goes on
+//!        ◀────────────── Listener + the seccomp listener
+//!        ◀────────────── end of file   execve was done, or the report says why not
+//! ```
 
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
