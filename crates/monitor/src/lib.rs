@@ -1,6 +1,6 @@
 //! The one small process of a container: parent of its init, holder of its terminal.
 //!
-//! [`run`] forks. The child becomes the *monitor*: it launches the container, moves its bytes, waits for its
+//! [`run()`] forks. The child becomes the *monitor*: it launches the container, moves its bytes, waits for its
 //! end, cleans up, and reports. The parent stays what the user started, the *front*: it lends the terminal,
 //! passes signals on, and returns the exit status. Either may die at any point; the other one then finishes.
 

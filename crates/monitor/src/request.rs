@@ -1,4 +1,4 @@
-//! What [`crate::run`] is asked to do.
+//! What [`crate::run()`] is asked to do.
 
 use std::time::Duration;
 

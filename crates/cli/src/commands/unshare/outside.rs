@@ -4,11 +4,13 @@
 //! privileges in the parent user namespace), and bind-mounting a namespace to where it outlives the program (a mount
 //! in the new mount namespace would die with it). A fork made before `unshare(2)` does both when it is asked.
 //!
-//!     unshare ── b'm' ──▶ outside     write the id maps of the process
-//!             ◀─ answer ──
-//!             ── b'k' ──▶             bind-mount the namespaces of the process
-//!             ◀─ answer ──            empty, or what went wrong
-//!             ── EOF ───▶             ends
+//! ```text
+//! unshare ── b'm' ──▶ outside     write the id maps of the process
+//!         ◀─ answer ──
+//!         ── b'k' ──▶             bind-mount the namespaces of the process
+//!         ◀─ answer ──            empty, or what went wrong
+//!         ── EOF ───▶             ends
+//! ```
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
