@@ -2,12 +2,10 @@
 //!
 //! ```text
 //!   front                                  monitor
-//! ```text
-//! | ──── Signal, Resize ────────────────▶ |     while the container lives
-//! | ◀─── Broken ───────────────────────── |     nobody reads our output any more
-//! | ◀─── Failed, or Ended ─────────────── |     the last message
-//! |  EOF = the other one is dead          |
-//! ```
+//!     | ──── Signal, Resize ────────────────▶ |     while the container lives
+//!     | ◀─── Broken ───────────────────────── |     nobody reads our output any more
+//!     | ◀─── Failed, or Ended ─────────────── |     the last message
+//!     |  EOF = the other one is dead          |
 //! ```
 //!
 //! A `SOCK_SEQPACKET` pair keeps the messages apart, so each is one packet: a tag and its fields.
