@@ -405,9 +405,14 @@ impl Cgroup {
     }
 }
 
-/// The processes of one directory. Those of other pid namespaces read as 0 and can't be named.
+/// The processes of one directory. Those of other pid namespaces read as 0 and can't be named; those with threads
+/// in a threaded group of v2 are listed by the group above, and not by that one (`EOPNOTSUPP`).
 pub(crate) fn procs_of(dir: &Dir) -> Result<Vec<Pid>, Error> {
-    let text = dir.read_if_there("cgroup.procs")?.unwrap_or_default();
+    let text = match dir.read_if_there("cgroup.procs") {
+        Err(Error::Read { source: Errno::OPNOTSUPP, .. }) => None,
+        other => other?,
+    }
+    .unwrap_or_default();
     Ok(text.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw)).collect())
 }
 

@@ -137,9 +137,8 @@ impl Cgroup {
         if let Some(dir) = self.unified().filter(|_| whole) {
             match dir.write("cgroup.kill", "1") {
                 Ok(()) => {
-                    return dir
-                        .read("cgroup.events")
-                        .map(|text| text.contains("populated 1") && has_procs(dir));
+                    let events = dir.read_if_there("cgroup.events")?.unwrap_or_default();
+                    return Ok(events.contains("populated 1") && !procs_below(dir)?.is_empty());
                 }
                 // Before Linux 5.14, or already removed.
                 Err(Errno::NOENT) => {}
@@ -178,10 +177,6 @@ impl Cgroup {
         }
         Ok(any)
     }
-}
-
-fn has_procs(dir: &Dir) -> bool {
-    procs_below(dir).is_ok_and(|pids| !pids.is_empty())
 }
 
 /// Kills `pid` if it is in the group `dir` or below it: the number alone could be a stranger's by now.

@@ -342,3 +342,19 @@ fn groups_of_v2_freeze_and_die_as_those_of_v1() {
     drop(process);
     group.remove().unwrap();
 }
+
+#[test]
+fn groups_of_v2_die_with_the_threaded_groups_below_them() {
+    let (group, _) = Cgroup::create(&unified_only(), &path("threaded"), &Resources::default()).unwrap();
+    let directory = group.directories().next().unwrap();
+    let below = format!("{directory}/threaded");
+    std::fs::create_dir(&below).unwrap();
+    std::fs::write(format!("{below}/cgroup.type"), "threaded").unwrap();
+    let process = Process::start_in(&group, "exec sleep 1000");
+    std::fs::write(format!("{below}/cgroup.threads"), process.pid().as_raw_nonzero().to_string()).unwrap();
+    assert_eq!(group.procs().unwrap(), [process.pid()]);
+    group.kill().unwrap();
+    assert_eq!(group.procs().unwrap(), []);
+    drop(process);
+    group.remove().unwrap();
+}
