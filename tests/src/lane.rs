@@ -1,6 +1,6 @@
 //! The lanes: which layout of cgroups this machine has, and what each lane promises.
 //!
-//! A lane that promises a capability fails a test that doesn't find it; only what [`PROMISES`] says a lane
+//! A lane that promises a capability fails a test that doesn't find it; only what `PROMISES` says a lane
 //! lacks may be skipped, with the reason that stands there. This table is the only place where lanes differ.
 
 use std::fs;
