@@ -16,11 +16,12 @@ use crate::wait::Deadline;
 /// its settings when the session leader exits, and the settings are what many tests look at afterwards.
 ///
 /// Its stdin is the terminal, its stdout a pipe to us (the program's pid, then its exit code), and it ends when
-/// its "stderr", the reading end of another pipe, does. The traps keep it alive when ^C reaches the whole
-/// foreground group; the program gets the default actions.
+/// its "stderr", the reading end of another pipe, does; a line from there lets the program begin, once we hold it
+/// by a descriptor. The traps keep the leader alive when ^C reaches the whole foreground group; the program gets
+/// the default actions.
 const LEADER: &str = r#"
 trap : INT QUIT TERM HUP
-sh -c 'echo $$; exec "$@" >&0 2>&0' sh "$@"
+sh -c 'echo $$; read -r _ <&2; exec "$@" >&0 2>&0' sh "$@"
 code=$?
 printf '\033]ended\007' >&0
 echo $code
@@ -57,7 +58,7 @@ impl Pty {
         let line = command.line();
         let deadline = Deadline::after(command.limit());
         let (mut messages, messages_in) = std::io::pipe().expect("make a pipe");
-        let (released, release) = std::io::pipe().expect("make a pipe");
+        let (released, mut release) = std::io::pipe().expect("make a pipe");
         let mut process = command.wrapped(["setsid", "--ctty", "sh", "-c", LEADER, "sh"]).process();
         process.stdin(Stdio::from(slave)).stdout(Stdio::from(messages_in)).stderr(Stdio::from(released));
         let leader = process.spawn().unwrap_or_else(|error| panic!("spawn {line}: {error}"));
@@ -65,6 +66,7 @@ impl Pty {
         drop(process);
         let pid = Pid::from_raw(number(&mut messages, &deadline, &line)).expect("a process id isn't 0");
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("pidfd of the program");
+        release.write_all(b"\n").expect("let the program begin");
         let (master, release) = (File::from(master), Some(release));
         Self { master, leader, messages, release, pid, pidfd, line, deadline, seen: Vec::new() }
     }
