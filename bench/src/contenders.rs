@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::scene::Scene;
+use crate::scene::{RUN, Scene};
 
 /// The contender that all others are compared with.
 pub const FLOOR: &str = "floor";
@@ -77,7 +77,7 @@ fn tools(scene: &Scene) -> Vec<Contender> {
 
 fn runtimes(scene: &Scene) -> Vec<Contender> {
     let of = |name: &'static str, program: &str, place: &str| {
-        let root = scene.directory.join(place);
+        let root = Path::new(RUN).join(place);
         let line = format!("{program} --root {}", root.display());
         let bundle = scene.bundle.display().to_string();
         contender(name, move |id| words(&format!("{line} run --bundle {bundle} {id}")))
@@ -101,7 +101,7 @@ fn engines(scene: &Scene) -> Vec<Contender> {
 /// The words that every podman command of the benchmark begins with.
 pub fn podman(directory: &Path) -> String {
     let directory = directory.display();
-    format!("podman --root {directory}/podman --runroot {directory}/podman-run --cgroup-manager cgroupfs")
+    format!("podman --root {directory}/podman --runroot {RUN}/podman-run --cgroup-manager cgroupfs")
 }
 
 /// The words that every docker command of the benchmark begins with.

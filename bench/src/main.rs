@@ -37,8 +37,10 @@ struct Options {
 }
 
 /// Where the driver runs: in a mount namespace of its own, so that no peer's mount outlives it. A hybrid layout's v2
-/// tree is not mounted in there, because crun refuses a hybrid with controllers in both.
-const STAGE: &str = "umount /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\"";
+/// tree is not mounted in there, because crun refuses a hybrid with controllers in both. `/run` is memory, as it is on
+/// every machine that was booted by an init system: there everybody keeps what dies with the boot.
+const STAGE: &str = "umount /sys/fs/cgroup/unified 2>/dev/null; \
+                     mount -t tmpfs tmpfs /run && mkdir /run/skiff-bench && exec \"$@\"";
 const ON_STAGE: &str = "SKIFF_BENCH_ON_STAGE";
 
 fn main() -> ExitCode {

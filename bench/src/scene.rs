@@ -10,6 +10,9 @@ use skiff_e2e::{Deadline, busybox_archive, busybox_rootfs, lane};
 
 use crate::contenders::{docker, podman};
 
+/// Where everybody keeps what dies with the boot: memory, see `STAGE` in `main.rs`.
+pub const RUN: &str = "/run/skiff-bench";
+
 /// Everything lies in one directory and goes with it.
 #[derive(Debug)]
 pub struct Scene {
@@ -44,7 +47,7 @@ impl Scene {
         let directory = PathBuf::from(format!("/tmp/skiff-bench-{}", std::process::id()));
         let at = |name: &str| directory.join(name);
         let skiff = std::env::var_os("SKIFF_BIN").map(PathBuf::from);
-        let skiff_environment = [("SKIFF_ROOT", "root"), ("SKIFF_STATE", "state")];
+        let skiff_environment = [("SKIFF_ROOT", at("root")), ("SKIFF_STATE", Path::new(RUN).join("state"))];
         let scene = Self {
             rootfs: at("bundle/rootfs"),
             bundle: at("bundle"),
@@ -53,7 +56,7 @@ impl Scene {
             cgroups: cgroups(),
             skiff: skiff.unwrap_or_else(|| home.join("../target/x86_64-unknown-linux-gnu/release/skiff")),
             skiff_environment: skiff_environment
-                .map(|(name, place)| (name.into(), at(place).display().to_string()))
+                .map(|(name, place)| (name.into(), place.display().to_string()))
                 .into(),
             dockerd: None,
             peers_before: peer_cgroups(),
@@ -113,7 +116,7 @@ impl Scene {
         let directory = self.directory.display();
         let log = fs::File::create(self.directory.join("dockerd.log")).map_err(|error| error.to_string())?;
         let mut command = line(&format!(
-            "dockerd --data-root {directory}/docker --exec-root {directory}/docker-run --pidfile {directory}/docker.pid \
+            "dockerd --data-root {directory}/docker --exec-root {RUN}/docker-run --pidfile {directory}/docker.pid \
              --host unix://{directory}/docker.sock --bridge none --iptables=false --ip6tables=false"
         ));
         let mut child = command

@@ -1,5 +1,6 @@
-//! What is kept of a container on disk: four small files that say what was typed, what was meant, what the runtime
-//! got, and what became of it.
+//! What is kept of a container on disk: small files that say what was typed, what was meant, what the runtime got,
+//! and what became of it. They are with the data of a container that is kept, and with the state of one that is
+//! removed at its end.
 
 use serde::{Deserialize, Serialize};
 use skiff_monitor::ExitRecord;
@@ -50,7 +51,11 @@ pub(crate) fn write(
 
 /// The record of a container; nothing where it is missing or not whole.
 pub(crate) fn read_state(view: &ContainerView) -> Result<Option<Record>, EngineError> {
-    read(view.data.as_ref(), STATE)
+    // Those of a container that is removed at its end are with its state.
+    match read(view.state.as_ref(), STATE)? {
+        None => read(view.data.as_ref(), STATE),
+        found => Ok(found),
+    }
 }
 
 /// How a container ended; nothing where it hasn't.
