@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 use context::Context;
 use error::CliError;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use skiff_sys::process::ExecStrings;
 use skiff_sys::{Errno, own_binary};
 
@@ -44,11 +45,24 @@ fn chosen(argv: Vec<OsString>) -> Result<ExitCode, CliError> {
         // The Rust runtime ignores SIGPIPE; `skiff lsns | head -1` shall end quietly, as any other tool.
         skiff_sys::signal::set_default(rustix::process::Signal::PIPE.as_raw())?;
     }
+    if parsed.entry.descriptors == commands::Descriptors::All {
+        raise_descriptor_limit()?;
+    }
     if parsed.entry.exposure == commands::Exposure::Inside {
         hide_program(&argv)?;
     }
     let context = Context::new(&parsed.globals, argv);
     (parsed.entry.run)(&parsed.matches, &context).map_err(|error| error.of_command(parsed.entry))
+}
+
+/// Allows us as many descriptors as we may have: those that the caller left open can be as many as its limit.
+fn raise_descriptor_limit() -> Result<(), CliError> {
+    let limit = getrlimit(Resource::Nofile);
+    match setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        // The whole system allows less by now (`fs.nr_open`).
+        Err(Errno::PERM) => Ok(()),
+        other => Ok(other?),
+    }
 }
 
 /// Goes on from a read-only clone of the program's mount, before any process of ours is in a container. Without

@@ -52,6 +52,17 @@ pub struct Entry {
     pub pipe: BrokenPipe,
     /// Whether processes of ours can be seen from inside of a container.
     pub exposure: Exposure,
+    /// How many descriptors it may open.
+    pub descriptors: Descriptors,
+}
+
+/// The limit of descriptors that a command has for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Descriptors {
+    /// The caller's: the programs that it starts inherit it.
+    Callers,
+    /// All that the caller may allow itself: the programs that it starts have a limit of their own.
+    All,
 }
 
 /// Whether a command has processes that others than the caller can look at.
@@ -103,6 +114,12 @@ impl Entry {
         self
     }
 
+    const fn starting_containers(mut self) -> Self {
+        self.exposure = Exposure::Inside;
+        self.descriptors = Descriptors::All;
+        self
+    }
+
     const fn seeing_broken_pipes(mut self) -> Self {
         self.pipe = BrokenPipe::Fails;
         self
@@ -124,6 +141,7 @@ macro_rules! entry {
             failure: ENGINE_FAILED,
             pipe: BrokenPipe::Ends,
             exposure: Exposure::Outside,
+            descriptors: Descriptors::Callers,
         }
     };
 }
@@ -133,10 +151,12 @@ pub static GROUPS: &[Group] = &[
     Group {
         title: "Containers",
         entries: &[
-            entry!("run", run, "Run a command in a new container").seeing_broken_pipes().seen_from_inside(),
+            entry!("run", run, "Run a command in a new container")
+                .seeing_broken_pipes()
+                .starting_containers(),
             entry!("ps", ps, "List containers"),
             entry!("rm", rm, "Remove containers").failing_with(1),
-            entry!("oci", oci, "Run OCI bundles, as runc does").seeing_broken_pipes().seen_from_inside(),
+            entry!("oci", oci, "Run OCI bundles, as runc does").seeing_broken_pipes().starting_containers(),
         ],
     },
     Group {
