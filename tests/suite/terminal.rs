@@ -88,14 +88,14 @@ fn job_control_works_inside() {
     let skiff = Skiff::new();
     let mut pty = skiff.command(["run", "--rm", "-it", "-e", "PS1=ready> ", "host", "sh"]).pty(80, 24);
     pty.expect("ready> ");
-    pty.send("sh -c 'echo star''ted; exec sleep 1000'\r");
+    pty.send("sh -c 'trap \"echo aga''in\" CONT; echo star''ted; while :; do read line; done'\r");
     pty.expect("started\r\n");
     pty.send("\x1a");
     pty.expect("Stopped");
     pty.expect("ready> ");
     pty.send("fg\r");
-    // The shell says what it continues once that is in the foreground.
-    pty.expect("exec sleep 1000");
+    // The shell continues a job once that is in the foreground, and says so before.
+    pty.expect("again\r\n");
     pty.send("\x03");
     pty.expect("ready> ");
     pty.send("echo code=$?\r");
