@@ -408,6 +408,18 @@ fn f31_a_hard_limit_that_can_t_be_raised_is_one_clear_error_or_no_difference() {
 }
 
 #[test]
+fn f31_more_descriptors_than_a_container_may_have_are_no_obstacle() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let open = r#"for i in {3..1500}; do eval "exec $i</dev/null"; done; exec "$@""#;
+    let wrapper = ["bash", "-c", open, "bash"];
+    let output = shell(&skiff, "ulimit -Sn; ls /proc/self/fd | wc -l").wrapped(wrapper).output();
+    output.success().stdout_is("1024\n4\n");
+    let arguments = ["run", "--rm", "--ulimit", "nofile=20:20", "host", "sh", "-c", "ulimit -Sn"];
+    skiff.command(arguments).wrapped(wrapper).output().success().stdout_is("20\n");
+}
+
+#[test]
 fn f31_all_of_it_at_once_makes_no_difference_inside() {
     requires!(Root);
     let skiff = Skiff::new();

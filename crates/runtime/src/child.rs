@@ -4,17 +4,18 @@
 //! were made before the clone. What went wrong it writes to the shared report, which needs no system call,
 //! and the parent learns of it when the socket closes.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::net::RecvFlags;
 use rustix::process::Signal;
-use skiff_sys::clone::{close_on_exec_from, exit_now};
+use skiff_sys::clone::{close_all_from, exit_now};
 use skiff_sys::fail::Action;
 use skiff_sys::ns::Kind;
 use skiff_sys::process::{self, ExecStrings};
 use skiff_sys::report::Report;
 use skiff_sys::{Errno, net};
 
+use crate::limits;
 use crate::plan::Program;
 use crate::seccomp::Filter;
 use crate::source::Tree;
@@ -129,6 +130,7 @@ impl Child<'_> {
             Step::Mask(path) => self.mask(path),
             Step::ReadOnlyPath(path) => self.read_only_path(path),
             Step::Rlimit { resource, limits, .. } => attributes::rlimit(*resource, *limits),
+            Step::DescriptorLimit => limits::default_descriptors(),
             Step::Scheduler(attr) => process::set_scheduler(attr),
             Step::IoPriority(class, level) => process::set_io_priority(*class, *level),
             Step::MemoryPolicy(mode, nodes) => process::set_memory_policy(*mode, nodes),
@@ -144,7 +146,7 @@ impl Child<'_> {
             }
             Step::FindProgram => self.find_program(),
             Step::NoNewPrivileges => rustix::thread::set_no_new_privs(true),
-            Step::CloseDescriptors(first) => close_on_exec_from(*first),
+            Step::CloseDescriptors(first) => self.close_descriptors(*first),
             Step::ParentDeath(Survive::Yes) => rustix::process::set_parent_process_death_signal(None),
             Step::ParentDeath(Survive::No) => die_with_parent(),
             Step::Seccomp => self.install_filter(),
@@ -193,6 +195,18 @@ impl Child<'_> {
     fn join(&self, kind: Kind, file: usize) -> Result<(), Errno> {
         let file = self.joined.get(file).ok_or(Errno::BADF)?;
         skiff_sys::ns::join(file.as_fd(), kind)
+    }
+
+    /// Closes what is neither passed on purpose nor needed until exec; the rest goes with exec. What is open
+    /// afterwards counts against the limit of descriptors.
+    fn close_descriptors(&self, first: u32) -> Result<(), Errno> {
+        match self.init {
+            None => close_all_from(first, &[self.socket]),
+            Some((binary, _)) if binary.as_raw_fd() < self.socket.as_raw_fd() => {
+                close_all_from(first, &[binary, self.socket])
+            }
+            Some((binary, _)) => close_all_from(first, &[self.socket, binary]),
+        }
     }
 
     fn install_filter(&self) -> Result<(), Errno> {

@@ -422,10 +422,13 @@ impl Init {
     }
 }
 
-/// The resource limits that the configuration sets itself.
-fn asked_limits(steps: &[Step]) -> Vec<&'static str> {
-    let name = |step: &Step| if let Step::Rlimit { name, .. } = step { Some(*name) } else { None };
-    steps.iter().filter_map(name).collect()
+/// The resource limits that the configuration sets itself, with the hard ones.
+fn asked_limits(steps: &[Step]) -> Vec<(&'static str, Option<u64>)> {
+    let asked = |step: &Step| match step {
+        Step::Rlimit { name, limits: (_, hard), .. } => Some((*name, *hard)),
+        _ => None,
+    };
+    steps.iter().filter_map(asked).collect()
 }
 
 /// Maps the owners of the sources that ask for it.

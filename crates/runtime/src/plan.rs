@@ -8,6 +8,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Resource;
 use skiff_cgroup::{CgroupPath, DeviceRule, Layout, Resources};
 use skiff_oci::runtime::{
     Hooks, Linux, LinuxIdMapping, LinuxNamespaceType as Kind, LinuxTimeOffset, Process, Spec,
@@ -312,7 +313,10 @@ impl StepList<'_> {
         if !self.namespaces.is_new(Kind::Mount) && self.process.terminal().unwrap_or(false) {
             steps.push(self.terminal(Console::Leave));
         }
-        steps.extend(identity::rlimits(self.process)?);
+        let (descriptors, limits): (Vec<_>, Vec<_>) = identity::rlimits(self.process)?
+            .into_iter()
+            .partition(|step| matches!(step, Step::Rlimit { resource: Resource::Nofile, .. }));
+        steps.extend(limits);
         steps.extend(identity::scheduling(self.process)?);
         if let Some(policy) = self.linux.memory_policy() {
             steps.push(numa::step(policy)?);
@@ -335,6 +339,8 @@ impl StepList<'_> {
         // After the last open and before execve: no descriptor of the host may survive into the container
         // (CVE-2024-21626).
         steps.push(Step::CloseDescriptors(self.options.preserved_fds.saturating_add(3)));
+        // After the last open: it may be lower than the numbers of what the caller left open.
+        steps.push(descriptors.into_iter().next().unwrap_or(Step::DescriptorLimit));
         steps.push(Step::ParentDeath(match self.options.orphan {
             Orphan::Lives => Survive::Yes,
             Orphan::Dies => Survive::No,

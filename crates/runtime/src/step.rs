@@ -102,6 +102,8 @@ pub enum Step {
         /// Soft and hard limit; `None` is unlimited.
         limits: (Option<u64>, Option<u64>),
     },
+    /// Sets the default soft limit of descriptors.
+    DescriptorLimit,
     /// Sets the scheduler.
     Scheduler(SchedAttr),
     /// Sets the io priority: class and level of `ioprio_set(2)`.
@@ -126,7 +128,7 @@ pub enum Step {
     FindProgram,
     /// Promises that no program gains privileges any more.
     NoNewPrivileges,
-    /// Marks every descriptor that isn't passed on purpose as close on exec: from this one on.
+    /// Closes every descriptor that isn't passed on purpose: from this one on.
     CloseDescriptors(u32),
     /// Decides whether the process outlives its parent.
     ParentDeath(Survive),
@@ -283,6 +285,7 @@ impl fmt::Display for Step {
             Self::Mask(path) => write!(f, "mask {}", path.to_string_lossy()),
             Self::ReadOnlyPath(path) => write!(f, "make {} read-only", path.to_string_lossy()),
             Self::Rlimit { name, .. } => write!(f, "set the limit {name}"),
+            Self::DescriptorLimit => write!(f, "set the default limit of descriptors"),
             Self::Scheduler(_) => write!(f, "set the scheduler"),
             Self::IoPriority(..) => write!(f, "set the io priority"),
             Self::MemoryPolicy(..) => write!(f, "set the memory policy"),

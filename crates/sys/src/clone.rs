@@ -148,12 +148,23 @@ pub fn wait_for(pidfd: BorrowedFd<'_>) -> Result<i32, Errno> {
     Ok(status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal)).unwrap_or(255))
 }
 
-/// Marks every descriptor from `first` on as close on exec (`CLOSE_RANGE_CLOEXEC`, Linux 5.11).
+/// Closes every descriptor from `first` on but those in `kept`, which must be sorted (`close_range(2)`, Linux 5.9).
+/// For a process that is about to execute another program: whoever owns one of them must not use or drop it.
+/// Allocates nothing.
 ///
 /// # Errors
 /// What `close_range(2)` lists.
-pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
-    raw(libc::SYS_close_range, [u64::from(first), u64::from(u32::MAX), 4, 0, 0])
+pub fn close_all_from(first: u32, kept: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let close = |from: u32, to: u32| raw(libc::SYS_close_range, [from.into(), to.into(), 0, 0, 0]);
+    let mut from = first;
+    for kept in kept {
+        let kept = kept.as_raw_fd().unsigned_abs();
+        if kept > from {
+            close(from, kept - 1)?;
+        }
+        from = from.max(kept.saturating_add(1));
+    }
+    close(from, u32::MAX)
 }
 
 #[cfg(test)]

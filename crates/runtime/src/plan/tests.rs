@@ -61,7 +61,10 @@ fn at(names: &[String], start: &str) -> usize {
 #[test]
 fn r07_mounts_devices_pivot_masks_limits_identity_capabilities_seccomp_exec() {
     let plan = plan(|config| {
-        config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 10, "hard": 10 }]);
+        config["process"]["rlimits"] = json!([
+            { "type": "RLIMIT_NOFILE", "soft": 10, "hard": 10 },
+            { "type": "RLIMIT_NPROC", "soft": 10, "hard": 10 },
+        ]);
         config["process"]["noNewPrivileges"] = json!(true);
         config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
     })
@@ -78,13 +81,14 @@ fn r07_mounts_devices_pivot_masks_limits_identity_capabilities_seccomp_exec() {
         "pivot",
         "mask",
         "make /proc/sys read-only",
-        "set the limit nofile",
+        "set the limit nproc",
         "drop capabilities",
         "become user",
         "set the capabilities",
         "find the program",
         "forbid new privileges",
         "close the host's descriptors",
+        "set the limit nofile",
         "install the seccomp filter",
         "exec sh",
     ];
