@@ -70,6 +70,8 @@ pub struct State<'p> {
     pub root: Option<OwnedFd>,
     /// The container's own devpts.
     pub devpts: Option<OwnedFd>,
+    /// The private procfs through which kernel parameters are written.
+    pub procfs: Option<OwnedFd>,
     /// The empty directory that masks others, once it is mounted somewhere.
     pub empty_dir: Option<OwnedFd>,
     /// Which of the program's candidates it is.
@@ -126,7 +128,7 @@ impl Child<'_> {
             Step::Hostname(name) => rustix::system::sethostname(name.to_bytes()),
             Step::Domainname(name) => rustix::system::setdomainname(name.to_bytes()),
             Step::LoopbackUp => net::loopback_up(),
-            Step::Sysctl { path, value } => filesystem::sysctl(path, value),
+            Step::Sysctl { path, value } => self.sysctl(path, value),
             Step::Mask(path) => self.mask(path),
             Step::ReadOnlyPath(path) => self.read_only_path(path),
             Step::Rlimit { resource, limits, .. } => attributes::rlimit(*resource, *limits),

@@ -62,6 +62,24 @@ impl Child<'_> {
         Ok((parent, name))
     }
 
+    /// Writes a kernel parameter through a procfs that nobody else sees (R4). All parameters share it, as they are
+    /// one operation: a procfs costs as much as ten of them.
+    pub(super) fn sysctl(&mut self, path: &CStr, value: &CStr) -> Result<(), Errno> {
+        let proc = match self.state.procfs.take() {
+            Some(proc) => proc,
+            None => new_filesystem(c"proc", c"proc", &[], Change::default())?,
+        };
+        let resolve = ResolveFlags::NO_XDEV
+            | ResolveFlags::NO_MAGICLINKS
+            | ResolveFlags::NO_SYMLINKS
+            | ResolveFlags::BENEATH;
+        let file =
+            rustix::fs::openat2(&proc, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+        rustix::io::write(&file, value.to_bytes())?;
+        self.state.procfs = Some(proc);
+        Ok(())
+    }
+
     pub(super) fn create_workdir(&mut self, path: &CStr) -> Result<(), Errno> {
         create_dirs_in_root(self.root()?, path, Mode::from_raw_mode(0o755)).map(|_| ())
     }
@@ -102,15 +120,4 @@ pub fn enter(path: &CStr) -> Result<(), Errno> {
     let dir = open_in_root(root.as_fd(), path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
     rustix::process::fchdir(&dir)?;
     if skiff_sys::process::is_working_directory_reachable()? { Ok(()) } else { Err(Errno::NOENT) }
-}
-
-/// Writes a kernel parameter through a procfs that nobody else sees (R4).
-pub fn sysctl(path: &CStr, value: &CStr) -> Result<(), Errno> {
-    let proc = new_filesystem(c"proc", c"proc", &[], Change::default())?;
-    let resolve = ResolveFlags::NO_XDEV
-        | ResolveFlags::NO_MAGICLINKS
-        | ResolveFlags::NO_SYMLINKS
-        | ResolveFlags::BENEATH;
-    let file = rustix::fs::openat2(&proc, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve)?;
-    rustix::io::write(&file, value.to_bytes()).map(|_| ())
 }
