@@ -37,6 +37,11 @@ fn main() -> ExitCode {
 
 /// Parses the command line and runs the command in it.
 fn chosen(argv: Vec<OsString>) -> Result<ExitCode, CliError> {
+    // The usual place of the command: what it needs of the process is done before the work of parsing, which would
+    // be done twice.
+    if let Some(entry) = argv.get(1).and_then(|word| word.to_str()).and_then(commands::find) {
+        make_ready(entry, &argv)?;
+    }
     let parsed = match arguments::parse(&argv)? {
         arguments::Parsed::Run(parsed) => parsed,
         arguments::Parsed::Show(text) => return output::show(&text),
@@ -45,14 +50,20 @@ fn chosen(argv: Vec<OsString>) -> Result<ExitCode, CliError> {
         // The Rust runtime ignores SIGPIPE; `skiff lsns | head -1` shall end quietly, as any other tool.
         skiff_sys::signal::set_default(rustix::process::Signal::PIPE.as_raw())?;
     }
-    if parsed.entry.descriptors == commands::Descriptors::All {
-        raise_descriptor_limit()?;
-    }
-    if parsed.entry.exposure == commands::Exposure::Inside {
-        hide_program(&argv)?;
-    }
+    make_ready(parsed.entry, &argv)?;
     let context = Context::new(&parsed.globals, argv);
     (parsed.entry.run)(&parsed.matches, &context).map_err(|error| error.of_command(parsed.entry))
+}
+
+/// Makes the process what the command needs it to be; doing it again changes nothing.
+fn make_ready(entry: &commands::Entry, argv: &[OsString]) -> Result<(), CliError> {
+    if entry.descriptors == commands::Descriptors::All {
+        raise_descriptor_limit()?;
+    }
+    if entry.exposure == commands::Exposure::Inside && !own_binary::is_read_only()? {
+        hide_program(argv)?;
+    }
+    Ok(())
 }
 
 /// Allows us as many descriptors as we may have: those that the caller left open can be as many as its limit.
@@ -75,8 +86,8 @@ fn hide_program(argv: &[OsString]) -> Result<(), CliError> {
     let environment =
         std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
     let (argv, envp) = (ExecStrings::new(argv), ExecStrings::new(strings(environment.collect())));
-    match own_binary::ensure_read_only(&argv, &envp) {
-        Err(Errno::PERM) => Ok(()),
-        other => Ok(other?),
+    match own_binary::execute_read_only(&argv, &envp) {
+        Errno::PERM => Ok(()),
+        errno => Err(errno.into()),
     }
 }

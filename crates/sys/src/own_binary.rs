@@ -22,7 +22,7 @@ use crate::process::{ExecStrings, fexecve};
 /// What `open_tree(2)` and `mount_setattr(2)` list; `EPERM` without CAP_SYS_ADMIN.
 pub fn read_only() -> Result<OwnedFd, Errno> {
     let running = running()?;
-    if is_read_only(&running)? {
+    if is_mounted_read_only(&running)? {
         return Ok(running);
     }
     let flags =
@@ -32,22 +32,27 @@ pub fn read_only() -> Result<OwnedFd, Errno> {
     Ok(clone)
 }
 
-/// Makes sure that the running program is on a read-only mount: returns if it is, otherwise executes it
-/// again from a read-only clone, with `argv` and `envp`.
+/// Executes the running program again, from a read-only mount. Returns only if that failed, with the reason: as
+/// [`read_only`], and what `execveat(2)` lists.
+pub fn execute_read_only(argv: &ExecStrings, envp: &ExecStrings) -> Errno {
+    match read_only() {
+        Ok(program) => fexecve(program.as_fd(), argv, envp),
+        Err(errno) => errno,
+    }
+}
+
+/// True when the running program is on a read-only mount.
 ///
 /// # Errors
-/// As [`read_only`], and what `execveat(2)` lists.
-pub fn ensure_read_only(argv: &ExecStrings, envp: &ExecStrings) -> Result<(), Errno> {
-    if is_read_only(&running()?)? {
-        return Ok(());
-    }
-    Err(fexecve(read_only()?.as_fd(), argv, envp))
+/// Those of opening `/proc/self/exe`.
+pub fn is_read_only() -> Result<bool, Errno> {
+    is_mounted_read_only(&running()?)
 }
 
 fn running() -> Result<OwnedFd, Errno> {
     rustix::fs::openat(CWD, c"/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
-fn is_read_only(program: &OwnedFd) -> Result<bool, Errno> {
+fn is_mounted_read_only(program: &OwnedFd) -> Result<bool, Errno> {
     Ok(rustix::fs::fstatvfs(program)?.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
