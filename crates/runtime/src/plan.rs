@@ -91,6 +91,7 @@ impl LaunchPlan {
         let empty = Linux::default();
         let linux = spec.linux().as_ref().unwrap_or(&empty);
         let process = spec.process().as_ref().ok_or_else(|| LaunchError::spec("process", "missing"))?;
+        refuse_unsupported(linux, process)?;
         let namespaces = Namespaces::from_spec(linux)?;
         let cgroup = cgroup(linux, layout)?;
         let filter = linux.seccomp().as_ref().map(seccomp::compile).transpose()?;
@@ -350,6 +351,22 @@ impl StepList<'_> {
         }
         steps.push(Step::Exec(program.name.clone()));
         Ok(())
+    }
+}
+
+/// What the configuration asks for must hold, or the start fails (R14): nothing of it is passed over.
+fn refuse_unsupported(linux: &Linux, process: &Process) -> Result<(), LaunchError> {
+    let is_set = |value: &Option<String>| value.as_ref().is_some_and(|value| !value.is_empty());
+    let asked = [
+        ("process.apparmorProfile", is_set(process.apparmor_profile())),
+        ("process.selinuxLabel", is_set(process.selinux_label())),
+        ("linux.mountLabel", is_set(linux.mount_label())),
+        ("linux.intelRdt", linux.intel_rdt().is_some()),
+        ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
+    ];
+    match asked.into_iter().find(|(_, is_asked)| *is_asked) {
+        Some((field, _)) => Err(LaunchError::spec(field, "is not supported yet, and would not hold")),
+        None => Ok(()),
     }
 }
 

@@ -210,3 +210,18 @@ fn in_a_user_namespace_devices_are_bound_and_the_child_becomes_root() {
     at(&names, "mount /dev/null at /dev/null");
     assert!(plan.id_maps.is_some());
 }
+
+#[test]
+fn r14_a_label_that_would_not_be_applied_is_refused() {
+    type Change = fn(&mut Value);
+    let cases: [(&str, Change); 4] = [
+        ("process.apparmorProfile", |config| config["process"]["apparmorProfile"] = json!("mine")),
+        ("process.selinuxLabel", |config| config["process"]["selinuxLabel"] = json!("a:b:c")),
+        ("linux.mountLabel", |config| config["linux"]["mountLabel"] = json!("a:b:c")),
+        ("linux.intelRdt", |config| config["linux"]["intelRdt"] = json!({ "closID": "x" })),
+    ];
+    for (field, change) in cases {
+        assert!(plan(change).unwrap_err().to_string().contains(field));
+    }
+    plan(|config| config["process"]["apparmorProfile"] = json!("")).unwrap();
+}
