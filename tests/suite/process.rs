@@ -176,6 +176,29 @@ fn f34_signals_reach_the_container_with_their_numbers() {
 }
 
 #[test]
+fn the_third_request_to_end_is_meant_for_skiff_and_the_container_lives_on() {
+    requires!(Root);
+    let skiff = Skiff::new();
+    let mut running = until_told(&skiff).spawn();
+    running.stdout_until("ready\n");
+    // Process 1 has no handler for SIGTERM, so it never sees one. Two of a kind that nobody has taken yet are one.
+    let has_ended = |pid: Pid| {
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).expect("read its state");
+        stat.contains(") Z ")
+    };
+    let gave_up = Deadline::after(Duration::from_secs(30)).until(|| {
+        running.signal(Signal::TERM);
+        has_ended(running.pid()).then_some(())
+    });
+    gave_up.expect("it gives up");
+    assert_eq!(running.wait_exit().code(), Some(1));
+    let output = running.finish();
+    output.stderr_has("does not end on SIGINT").stderr_has("--init");
+    tell(&skiff);
+}
+
+#[test]
 fn f34_a_signal_that_ends_the_container_gives_its_code() {
     requires!(Root);
     let skiff = Skiff::new();

@@ -25,6 +25,9 @@ pub enum MonitorError {
     /// Nobody reads the container's output any more. The container lives on without a reader.
     #[error("write the output of the container")]
     Output(#[source] Errno),
+    /// The user sent SIGINT or SIGTERM three times. The container lives on without a reader.
+    #[error("wait for the container: it does not end on SIGINT or SIGTERM")]
+    Insisted,
     /// The front could not wait any longer.
     #[error("wait for the container")]
     Wait(#[source] Errno),
@@ -41,8 +44,8 @@ impl MonitorError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Launch(failure) => failure.exit_code,
-            // Docker's client ends with 1 when it can't write; the container was started and is well.
-            Self::Output(_) => 1,
+            // Docker's client ends with 1 when it can't write or was asked to three times; the container was started and is well.
+            Self::Output(_) | Self::Insisted => 1,
             _ => 125,
         }
     }
@@ -57,6 +60,9 @@ impl MonitorError {
             Self::Output(_) => {
                 Some("the container goes on without a reader: `skiff ps` lists it, `skiff rm -f` ends it")
             }
+            Self::Insisted => Some(
+                "process 1 ignores signals that it has no handler for: `--init` helps; `skiff rm -f` ends this one",
+            ),
             _ => None,
         }
     }

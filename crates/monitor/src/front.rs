@@ -25,6 +25,8 @@ pub(crate) struct Front {
     pub(crate) keyboard: Option<Pump>,
     /// What the size of the caller's window means to the container.
     pub(crate) window: Window,
+    /// How many SIGINT and SIGTERM have come.
+    pub(crate) demands: u32,
 }
 
 /// What the size of the caller's window means to the container.
@@ -50,6 +52,21 @@ pub(crate) fn keyboard() -> Result<(Pump, OwnedFd), Errno> {
     Ok((Pump::open_copying(terminal, Fd::own(write))?, read))
 }
 
+/// How the front's wait came to its end.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The monitor said how it went.
+    Report(Report),
+    /// The monitor died without a word.
+    MonitorDied,
+    /// The user wants out, whatever the container does.
+    Insisted,
+}
+
+/// So many SIGINT or SIGTERM are meant for us, as with Docker's client: a program that is process 1 and has no
+/// handler for them never sees them (`kill(2)`, NOTES).
+const INSISTENCE: u32 = 3;
+
 /// What [`Front::wait`] waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Event {
@@ -60,29 +77,34 @@ enum Event {
 }
 
 impl Front {
-    /// Serves until `monitor` has sent a report; `None` when it died without one.
+    /// Serves until `monitor` has sent a report, has died, or the user has had enough.
     ///
     /// The end of the channel doesn't tell that: a child of the monitor's that has not executed its program
     /// yet holds it open.
     ///
     /// # Errors
     /// Those of `poll(2)` and `read(2)`.
-    pub(crate) fn attend(&mut self, monitor: BorrowedFd<'_>) -> Result<Option<Report>, Errno> {
+    pub(crate) fn attend(&mut self, monitor: BorrowedFd<'_>) -> Result<Outcome, Errno> {
         loop {
             for event in self.wait(monitor)? {
                 match event {
                     Event::Keyboard => self.type_on(),
-                    Event::Signal => self.pass_signals_on()?,
+                    Event::Signal => {
+                        self.pass_signals_on()?;
+                        if self.demands >= INSISTENCE {
+                            return Ok(Outcome::Insisted);
+                        }
+                    }
                     Event::Channel => match self.channel.receive_report()? {
-                        Incoming::Message(report) => return Ok(Some(report)),
-                        Incoming::Closed => return Ok(None),
+                        Incoming::Message(report) => return Ok(Outcome::Report(report)),
+                        Incoming::Closed => return Ok(Outcome::MonitorDied),
                         Incoming::Nothing => {}
                     },
                     // It may have sent its report between the poll and its end.
                     Event::Monitor => {
                         return match self.channel.receive_report()? {
-                            Incoming::Message(report) => Ok(Some(report)),
-                            Incoming::Closed | Incoming::Nothing => Ok(None),
+                            Incoming::Message(report) => Ok(Outcome::Report(report)),
+                            Incoming::Closed | Incoming::Nothing => Ok(Outcome::MonitorDied),
                         };
                     }
                 }
@@ -122,6 +144,9 @@ impl Front {
 
     fn pass_signals_on(&mut self) -> Result<(), Errno> {
         while let Some(received) = signal::receive(self.signals.as_fd())? {
+            if matches!(received.signal, libc::SIGINT | libc::SIGTERM) {
+                self.demands = self.demands.saturating_add(1);
+            }
             for order in self.orders_for(received)? {
                 match self.channel.send_order(&order) {
                     // Its end of the channel is seen in the loop. A monitor that is stopped while thousands of

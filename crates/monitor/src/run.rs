@@ -9,7 +9,7 @@ use skiff_sys::{Errno, clone, fail, tty};
 
 use crate::caller::{self, Caller};
 use crate::channel::{self, Channel, Report};
-use crate::front::{self, Front, Window};
+use crate::front::{self, Front, Outcome, Window};
 use crate::lifetime::Lifetime;
 use crate::pump::Fd;
 use crate::request::{self, Custody, Request, Rest, Stdin};
@@ -94,7 +94,7 @@ fn prepare(request: &Request) -> Result<Ready, MonitorError> {
         Caller::as_it_is()
     };
     let window = if has_terminal { Window::Followed } else { Window::Unknown };
-    let front = Front { channel, signals, proxy: request.signals, caller, keyboard, window };
+    let front = Front { channel, signals, proxy: request.signals, caller, keyboard, window, demands: 0 };
     Ok(Ready { front, monitor_end, keys: keys.map(Fd::own) })
 }
 
@@ -120,16 +120,17 @@ impl Ready {
 
 /// What the front makes of the outcome; `clean_up` is what the monitor would have done.
 fn conclude(
-    outcome: Result<Option<Report>, Errno>,
+    outcome: Result<Outcome, Errno>,
     monitor: Pid,
     clean_up: impl FnOnce() -> Vec<String>,
 ) -> Result<ExitStatus, MonitorError> {
     match outcome.map_err(MonitorError::Wait)? {
         // Nothing more comes of it; the container and its monitor live on.
-        Some(Report::Broken(errno)) => Err(MonitorError::Output(Errno::from_raw_os_error(errno))),
-        Some(Report::Failed(failure)) => reap(monitor).and(Err(MonitorError::Launch(failure))),
-        Some(Report::Ended(status)) => reap(monitor).map(|()| status),
-        None => {
+        Outcome::Report(Report::Broken(errno)) => Err(MonitorError::Output(Errno::from_raw_os_error(errno))),
+        Outcome::Insisted => Err(MonitorError::Insisted),
+        Outcome::Report(Report::Failed(failure)) => reap(monitor).and(Err(MonitorError::Launch(failure))),
+        Outcome::Report(Report::Ended(status)) => reap(monitor).map(|()| status),
+        Outcome::MonitorDied => {
             reap(monitor)?;
             Err(MonitorError::Killed { left: clean_up() })
         }
