@@ -182,6 +182,13 @@ fn r34_what_a_killed_engine_leaves_is_swept_by_whoever_comes_next() {
     running.stdout_until("up\n");
     let (monitor, front) = (monitor_of(running.pid()), running.pid());
     let containers = skiff.root().join("containers");
+    // Both at once: a monitor that sees its front go would let the container end as it should.
+    kill_process(monitor, Signal::STOP).unwrap();
+    let is_stopped = || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", monitor.as_raw_nonzero())).unwrap();
+        stat.contains(") T ").then_some(())
+    };
+    Deadline::after(Duration::from_secs(10)).until(is_stopped).expect("the monitor stops");
     for pid in [front, monitor] {
         kill_process(pid, Signal::KILL).unwrap();
     }
