@@ -39,7 +39,6 @@ const BANS: &[Ban] = &[
     Ban { text: "to_socket_addrs", why: "a static glibc must not resolve names", except: &[] },
     Ban { text: "ToSocketAddrs", why: "a static glibc must not resolve names", except: &[] },
     Ban { text: "env::home_dir", why: "a static glibc must not look users up", except: &[] },
-    Ban { text: "/work/", why: "a path of one machine", except: &[] },
 ];
 
 /// Whether the file is tests alone, or an example.
